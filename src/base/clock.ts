@@ -1,0 +1,106 @@
+/**
+ * Time as the control plane sees it (law 8): policies and controllers get a Clock and never touch Date.now or setTimeout,
+ * so that a seeded simulation can drive them.
+ */
+export interface Clock {
+  /** Milliseconds of a monotonic clock; only differences mean anything. */
+  nowMs(): number;
+  /** Milliseconds since the Unix epoch, for people and file headers only. */
+  wallMs(): number;
+  /** Runs `callback` once after `delayMs`. A pending timer never keeps the process alive. */
+  setTimer(delayMs: number, callback: () => void): Timer;
+}
+
+export interface Timer {
+  /** Idempotent; after it returns the callback will not run. */
+  cancel(): void;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  setTimer(delayMs, callback) {
+    const handle = setTimeout(callback, Math.max(0, delayMs));
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+/** Resolves after `delayMs` of `clock`. */
+export function sleep(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.setTimer(delayMs, resolve);
+  });
+}
+
+interface PendingTimer {
+  readonly dueMs: number;
+  readonly order: number;
+  readonly callback: () => void;
+  live: boolean;
+}
+
+/**
+ * A clock that moves only when told: for tests and the simulation.
+ * Timers due at the same instant run in the order they were set.
+ */
+export class VirtualClock implements Clock {
+  #nowMs = 0;
+  #order = 0;
+  #timers: PendingTimer[] = [];
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  wallMs(): number {
+    return this.#nowMs;
+  }
+
+  setTimer(delayMs: number, callback: () => void): Timer {
+    const timer: PendingTimer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, callback, live: true };
+    // Binary insertion keeps the list sorted by (due, order): tests hold few timers, so a heap would buy nothing.
+    let low = 0;
+    let high = this.#timers.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#timers[middle].dueMs <= timer.dueMs) low = middle + 1;
+      else high = middle;
+    }
+    this.#timers.splice(low, 0, timer);
+    return {
+      cancel: () => {
+        timer.live = false;
+      },
+    };
+  }
+
+  /** When the next live timer is due, or undefined when none is set. */
+  nextDueMs(): number | undefined {
+    while (this.#timers.length > 0 && !this.#timers[0].live) this.#timers.shift();
+    return this.#timers[0]?.dueMs;
+  }
+
+  /** Moves to the next timer and runs it. Returns false when no timer is set. */
+  runNext(): boolean {
+    const dueMs = this.nextDueMs();
+    if (dueMs === undefined) return false;
+    const timer = this.#timers.shift() as PendingTimer;
+    this.#nowMs = Math.max(this.#nowMs, dueMs);
+    timer.live = false;
+    timer.callback();
+    return true;
+  }
+
+  /** Moves forward by `deltaMs`, running on the way what falls due. */
+  advance(deltaMs: number): void {
+    const targetMs = this.#nowMs + deltaMs;
+    for (let dueMs = this.nextDueMs(); dueMs !== undefined && dueMs <= targetMs; dueMs = this.nextDueMs()) this.runNext();
+    this.#nowMs = targetMs;
+  }
+
+  /** Jumps without running timers, as a machine that slept does (fault injection). */
+  jump(deltaMs: number): void {
+    this.#nowMs += deltaMs;
+  }
+}
