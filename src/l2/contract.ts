@@ -106,6 +106,11 @@ export interface L2Adapter {
   lookup(keys: KeyBatch, options?: L2CallOptions): Promise<Uint8Array>;
   /** One LoadStatus per key. */
   load(batch: ObjectBatch, options?: L2CallOptions): Promise<Uint8Array>;
+  /**
+   * Synchronous and free of I/O: 1 per key whose complete object the adapter is known to hold, so that nothing is owed to it. Left out
+   * by adapters that would have to ask somebody.
+   */
+  holds?(keys: KeyBatch): Uint8Array;
   /** 1 per key that was there and is gone now, else 0. */
   delete(keys: KeyBatch, options?: L2CallOptions): Promise<Uint8Array>;
   usage(): L2Usage;
@@ -114,6 +119,26 @@ export interface L2Adapter {
   list?(): AsyncIterable<{ readonly keys: KeyBatch; readonly sizes: Uint32Array }>;
   /** Waits for the adapter's own outstanding work, then frees everything. Idempotent. */
   close(): Promise<void>;
+}
+
+/** What an eviction policy asks an adapter about an id of its own index. */
+export interface AdapterEvictionContext {
+  saltId(id: number): number;
+  sizeBytes(id: number): number;
+}
+
+/** The part of policies/contract.ts's EvictionPolicy that adapters call. Ids are the adapter's own dense integers. */
+export interface AdapterEvictionPolicy {
+  readonly name: string;
+  readonly isolatesSalts: boolean;
+  readonly evicts: boolean;
+  readonly trackedCount: number;
+  onKeysCreated(ids: Uint32Array): void;
+  onKeysTouched(ids: Uint32Array): void;
+  onKeysRemoved(ids: Uint32Array): void;
+  getEvictionVictims(ratio: number, eligible?: (id: number) => boolean, saltId?: number): Uint32Array;
+  getVictimsForBytes(bytes: number, eligible?: (id: number) => boolean, saltId?: number): Uint32Array;
+  saltIds(): readonly number[];
 }
 
 /** What every adapter gets; nothing else from outside (law 8). */
@@ -126,6 +151,10 @@ export interface AdapterContext {
   readonly namespaces: NamespaceTable;
   /** Engine and arena factory; in a simulation the stepped ones. */
   readonly native: NativeRuntime;
+  /** An eviction policy by its configured name; passed in, because policies live above this room. */
+  createEvictionPolicy(name: string, context: AdapterEvictionContext): AdapterEvictionPolicy;
+  /** Bytes this salt may hold under an isolating policy; undefined = no quota is kept here. */
+  quotaBytes?(cacheSalt: string): number | undefined;
   /** Makes an adapter from a nested spec, for wrappers such as fault_inject. */
   open(spec: AdapterSpec, nameSuffix: string): Promise<L2Adapter>;
 }
@@ -136,13 +165,18 @@ export interface AdapterSpec {
   readonly [field: string]: unknown;
 }
 
+/** Names that a spec may use and that rooms above this one know. Left out: kvferry's own. */
+export interface KnownNames {
+  readonly evictionPolicies: readonly string[];
+}
+
 /** How a type of adapter is known to the registry. */
 export interface AdapterType {
   readonly type: string;
   /** One sentence for help and errors. */
   readonly summary: string;
   /** Refuses a spec with a ConfigError naming `path.field`, what came and what is allowed (with the nearest known name); returns it with defaults filled in. Opens nothing. */
-  parse(spec: AdapterSpec, path: string): AdapterSpec;
+  parse(spec: AdapterSpec, path: string, known?: KnownNames): AdapterSpec;
   open(spec: AdapterSpec, context: AdapterContext): Promise<L2Adapter>;
   /** JSON Schema of the spec, for `--print-config-schema` and the docs. */
   readonly jsonSchema: Record<string, unknown>;
