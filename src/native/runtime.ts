@@ -17,6 +17,8 @@ export class NativeRuntime {
   #nextOpId = 1;
   #drainBuffer = new Int32Array(drainWords);
   #closed = false;
+  /** Called after each drain: slots may have come free. Set by the storage that owns this runtime. */
+  onDrained: () => void = () => {};
 
   constructor(options: EngineOptions = {}, binding: NativeBinding = loadBinding()) {
     this.binding = binding;
@@ -57,7 +59,7 @@ export class NativeRuntime {
       const words = this.engine.drain(this.#drainBuffer);
       if (words === 0) {
         const needed = this.engine.neededWords();
-        if (needed <= this.#drainBuffer.length) return;
+        if (needed <= this.#drainBuffer.length) break;
         this.#drainBuffer = new Int32Array(needed * 2);
         continue;
       }
@@ -71,6 +73,7 @@ export class NativeRuntime {
         offset += 2 + itemCount;
       }
     }
+    this.onDrained();
   }
 
   stats(): EngineStats {

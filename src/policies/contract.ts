@@ -26,8 +26,20 @@ export interface PolicyContext {
   readonly namespaces: NamespaceTable;
 }
 
-/** What the store controller does about a batch that L1 or an adapter's queue has no room for. */
-export type PressureAnswer = { readonly action: "wait"; readonly timeoutMs: number } | { readonly action: "drop" };
+/** L1 has no room for a new object and eviction cannot make any. */
+export interface StorePressure {
+  readonly neededBytes: number;
+  /** Bytes of committed objects whose stores have not been sent to any adapter yet: what `drop_oldest` can take from. */
+  readonly unsentBytes: number;
+  /** What the caller or the configuration allows at most. */
+  readonly waitMs: number;
+}
+
+/** wait in the admission queue, refuse the new object, or give up the oldest unsent obligations until it fits. */
+export type PressureAnswer =
+  | { readonly action: "wait"; readonly timeoutMs: number }
+  | { readonly action: "drop_newest" }
+  | { readonly action: "drop_oldest" };
 
 /** Why an adapter's part of an obligation ended without `stored`. */
 export type StoreFailureReason = "no_room" | "too_large" | "io_error" | "refused" | "deadline" | "adapter_threw" | "corrupt";
@@ -49,11 +61,8 @@ export interface StorePolicy {
   selectStoreTargets(keys: KeyBatch, adapters: readonly AdapterDescriptor[]): readonly StoreTarget[];
   /** Asked once per key when its obligation has ended in any way. Under `skip_l1` always `drop`. */
   decideL1(ending: ObligationEnding): L1Decision;
-  /**
-   * An adapter's queue is beyond its budget: how long may a commit's store wait, or is it dropped? `policyKeys` are those that do not
-   * fit. Default behaviour is in the controller's configuration when a policy leaves this out.
-   */
-  onPressure?(adapter: AdapterDescriptor, pendingBytes: number): PressureAnswer;
+  /** Asked when a write must wait for room. Left out: the configured answer (`l2.storePressure`, default wait). */
+  onPressure?(pressure: StorePressure): PressureAnswer;
   /** Told after each batch of endings of one adapter. */
   onStored?(adapter: AdapterDescriptor, keys: KeyBatch): void;
   onFailed?(adapter: AdapterDescriptor, keys: KeyBatch, reason: StoreFailureReason): void;
@@ -105,6 +114,19 @@ export interface EvictionContext {
   saltId(id: number): number;
   /** Bytes of a tracked id. */
   sizeBytes(id: number): number;
+  /**
+   * Keeps an id from being recycled while the policy remembers it after its object is gone (ARC's ghosts). Called from within
+   * onKeysRemoved, so the owner must give up its own reference only after that call. Every retain is followed by one release.
+   */
+  retain?(id: number): void;
+  release?(id: number): void;
+  /** Bytes that a salt holds in this tier now, and what it may hold (Infinity = no limit of its own): what IsolatedLRU shares room by. */
+  saltUsage?(saltId: number): SaltUsage;
+}
+
+export interface SaltUsage {
+  readonly usedBytes: number;
+  readonly quotaBytes: number;
 }
 
 export interface EvictionPolicy {

@@ -1,0 +1,15 @@
+export { Admission, type AdmissionRequest } from "./admission.ts";
+export {
+  CommitStatus,
+  L1Manager,
+  noSlot,
+  WriteStatus,
+  type L1Counts,
+  type L1Observer,
+  type L1Shares,
+  type ReserveRequest,
+  type WriteGrant,
+} from "./l1-manager.ts";
+export { ReadLease } from "./lease.ts";
+export { AdmissionClass, ObjectState } from "./object-table.ts";
+export { PagedUint32Array } from "./paged-array.ts";
