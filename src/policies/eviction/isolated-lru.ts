@@ -1,0 +1,148 @@
+import type { EvictionContext, EvictionIds, EvictionPolicy, SaltUsage } from "../contract.ts";
+import { IdLinks, IdList, IdNumbers } from "./id-lists.ts";
+import { type Eligible, victimCount, VictimBudget } from "./victims.ts";
+
+/** One salt's part in a choice of victims over all salts. */
+interface Contender {
+  readonly list: IdList;
+  /** The next id to look at, -1 when this salt has no more. */
+  next: number;
+  usedBytes: number;
+  readonly quotaBytes: number;
+}
+
+/**
+ * `IsolatedLRU`: one LRU list per cache salt, so that one tenant's traffic cannot push out another's. Batches are walked backwards, as
+ * in LRU; a salt whose list becomes empty is forgotten.
+ *
+ * With a salt, victims come from that salt alone (an unknown one yields none): what quotas ask. Without a salt, the tier as a whole is
+ * too full, and who uses most beyond its quota pays first: salts over their quota, the one furthest over it first, then the largest
+ * salt down to the second largest, and so on. LMCache raises ValueError here, which ends its L1 eviction thread.
+ */
+export class IsolatedLruPolicy implements EvictionPolicy {
+  readonly name = "IsolatedLRU";
+  readonly isolatesSalts = true;
+  readonly evicts = true;
+  readonly #context: EvictionContext;
+  readonly #links = new IdLinks();
+  /** Salt of each tracked id, kept here because an id that is being removed may no longer have one elsewhere. */
+  readonly #salts = new IdNumbers((length) => new Uint32Array(length));
+  readonly #lists = new Map<number, IdList>();
+  #trackedCount = 0;
+
+  constructor(context: EvictionContext) {
+    this.#context = context;
+  }
+
+  onKeysCreated(ids: EvictionIds): void {
+    for (let index = ids.length - 1; index >= 0; index--) {
+      const id = ids[index];
+      if (this.#links.has(id)) this.#listOf(id).moveToYoung(id);
+      else this.#add(id);
+    }
+  }
+
+  onKeysReserved(ids: EvictionIds): void {
+    this.onKeysCreated(ids);
+  }
+
+  onKeysTouched(ids: EvictionIds): void {
+    for (let index = ids.length - 1; index >= 0; index--) if (this.#links.has(ids[index])) this.#listOf(ids[index]).moveToYoung(ids[index]);
+  }
+
+  onKeysRemoved(ids: EvictionIds): void {
+    for (let index = 0; index < ids.length; index++) {
+      const id = ids[index];
+      if (!this.#links.has(id)) continue;
+      const list = this.#listOf(id);
+      list.remove(id);
+      this.#trackedCount--;
+      if (list.count === 0) this.#lists.delete(this.#salts.get(id));
+    }
+  }
+
+  getEvictionVictims(ratio: number, eligible?: Eligible, saltId?: number): Uint32Array {
+    if (saltId === undefined) return this.#collectFairly(VictimBudget.ofCount(victimCount(this.#trackedCount, ratio)), eligible);
+    const list = this.#lists.get(saltId);
+    return collectOldest(list, VictimBudget.ofCount(victimCount(list?.count ?? 0, ratio)), eligible);
+  }
+
+  getVictimsForBytes(bytes: number, eligible?: Eligible, saltId?: number): Uint32Array {
+    const budget = VictimBudget.ofBytes(bytes, (id) => this.#context.sizeBytes(id));
+    return saltId === undefined ? this.#collectFairly(budget, eligible) : collectOldest(this.#lists.get(saltId), budget, eligible);
+  }
+
+  get trackedCount(): number {
+    return this.#trackedCount;
+  }
+
+  saltIds(): readonly number[] {
+    return [...this.#lists.keys()];
+  }
+
+  /** Tracked ids of one salt, oldest first: for tests and status. */
+  order(saltId: number): number[] {
+    return this.#lists.get(saltId)?.toArray() ?? [];
+  }
+
+  #listOf(id: number): IdList {
+    return this.#lists.get(this.#salts.get(id)) as IdList;
+  }
+
+  #add(id: number): void {
+    const saltId = this.#context.saltId(id);
+    let list = this.#lists.get(saltId);
+    if (list === undefined) this.#lists.set(saltId, (list = new IdList(this.#links)));
+    this.#salts.set(id, saltId);
+    list.moveToYoung(id);
+    this.#trackedCount++;
+  }
+
+  #collectFairly(budget: VictimBudget, eligible: Eligible | undefined): Uint32Array {
+    const contenders = [...this.#lists].map(([saltId, list]) => this.#contender(saltId, list));
+    while (budget.open) {
+      const payer = largestPayer(contenders);
+      if (payer === undefined) break;
+      const id = payer.next;
+      payer.next = payer.list.youngerThan(id);
+      if (eligible !== undefined && !eligible(id)) continue;
+      budget.take(id);
+      payer.usedBytes -= this.#context.sizeBytes(id);
+    }
+    return budget.victims();
+  }
+
+  #contender(saltId: number, list: IdList): Contender {
+    const usage = this.#context.saltUsage?.(saltId) ?? this.#measure(list);
+    return { list, next: list.oldest(), usedBytes: usage.usedBytes, quotaBytes: usage.quotaBytes };
+  }
+
+  /** An owner that keeps no account per salt gets one made on the spot, without quotas. */
+  #measure(list: IdList): SaltUsage {
+    let usedBytes = 0;
+    for (let id = list.oldest(); id !== -1; id = list.youngerThan(id)) usedBytes += this.#context.sizeBytes(id);
+    return { usedBytes, quotaBytes: Infinity };
+  }
+}
+
+function collectOldest(list: IdList | undefined, budget: VictimBudget, eligible: Eligible | undefined): Uint32Array {
+  if (list !== undefined)
+    for (let id = list.oldest(); id !== -1 && budget.open; id = list.youngerThan(id)) if (eligible === undefined || eligible(id)) budget.take(id);
+  return budget.victims();
+}
+
+/** Over quota beats within quota, further over beats less, then more bytes beat fewer; ties go to the salt that came first. */
+function largestPayer(contenders: readonly Contender[]): Contender | undefined {
+  let payer: Contender | undefined;
+  for (const contender of contenders) {
+    if (contender.next === -1) continue;
+    if (payer === undefined || paysBefore(contender, payer)) payer = contender;
+  }
+  return payer;
+}
+
+function paysBefore(a: Contender, b: Contender): boolean {
+  const aOver = Math.max(0, a.usedBytes - a.quotaBytes);
+  const bOver = Math.max(0, b.usedBytes - b.quotaBytes);
+  return aOver === bOver ? a.usedBytes > b.usedBytes : aOver > bOver;
+}
