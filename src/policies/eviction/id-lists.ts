@@ -42,6 +42,8 @@ export class IdLinks {
   }
 }
 
+const single = new Uint32Array(1);
+
 /** One list. Every method is O(1). */
 export class IdList {
   readonly #links: IdLinks;
@@ -59,23 +61,49 @@ export class IdList {
 
   /** Puts `id` at the young end: moved when it is in this list, added when it is in none. REQUIRES: it is in no other list. */
   moveToYoung(id: number): void {
+    single[0] = id;
+    this.moveBatchToYoung(single, false);
+  }
+
+  /**
+   * moveToYoung for each id from the last to the first, so that the first ends youngest; with `knownOnly`, ids in no list are left alone.
+   * One loop over locals, because this is the hot path of every store and lookup.
+   */
+  moveBatchToYoung(ids: Uint32Array, knownOnly: boolean): void {
     const links = this.#links;
-    const segment = links.segmentFor(id);
-    const at = (id & segmentMask) << 1;
-    const younger = segment[at | 1];
-    if (younger === listEnd) return;
-    if (younger === inNoList) this.#count++;
-    else this.#join(segment[at], younger);
-    const own = id + firstId;
-    const last = this.#youngest;
-    segment[at] = last;
-    segment[at | 1] = listEnd;
-    if (last === listEnd) this.#oldest = own;
-    else {
-      const lastId = last - firstId;
-      (links.segments[lastId >>> 16] as Uint32Array)[((lastId & segmentMask) << 1) | 1] = own;
+    const segments = links.segments;
+    let last = this.#youngest;
+    for (let index = ids.length - 1; index >= 0; index--) {
+      const id = ids[index];
+      let segment = segments[id >>> 16];
+      if (segment === undefined) {
+        if (knownOnly) continue;
+        segment = links.segmentFor(id);
+      }
+      const at = (id & segmentMask) << 1;
+      const younger = segment[at | 1];
+      if (younger === listEnd) continue;
+      if (younger !== inNoList) {
+        const older = segment[at];
+        const youngerId = younger - firstId;
+        (segments[youngerId >>> 16] as Uint32Array)[(youngerId & segmentMask) << 1] = older;
+        if (older === listEnd) this.#oldest = younger;
+        else {
+          const olderId = older - firstId;
+          (segments[olderId >>> 16] as Uint32Array)[((olderId & segmentMask) << 1) | 1] = younger;
+        }
+      } else if (knownOnly) continue;
+      else this.#count++;
+      segment[at] = last;
+      segment[at | 1] = listEnd;
+      if (last === listEnd) this.#oldest = id + firstId;
+      else {
+        const lastId = last - firstId;
+        (segments[lastId >>> 16] as Uint32Array)[((lastId & segmentMask) << 1) | 1] = id + firstId;
+      }
+      last = id + firstId;
     }
-    this.#youngest = own;
+    this.#youngest = last;
   }
 
   /** Takes `id` out. REQUIRES: it is in this list. */

@@ -19,8 +19,7 @@ export class LruPolicy implements EvictionPolicy {
   }
 
   onKeysCreated(ids: EvictionIds): void {
-    const list = this.list;
-    for (let index = ids.length - 1; index >= 0; index--) list.moveToYoung(ids[index]);
+    this.list.moveBatchToYoung(ids, false);
   }
 
   onKeysReserved(ids: EvictionIds): void {
@@ -28,8 +27,7 @@ export class LruPolicy implements EvictionPolicy {
   }
 
   onKeysTouched(ids: EvictionIds): void {
-    const { links, list } = this;
-    for (let index = ids.length - 1; index >= 0; index--) if (links.has(ids[index])) list.moveToYoung(ids[index]);
+    this.list.moveBatchToYoung(ids, true);
   }
 
   onKeysRemoved(ids: EvictionIds): void {
