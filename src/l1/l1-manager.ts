@@ -36,6 +36,8 @@ export interface ReserveRequest {
   /** Leaves L1 when its last lease ends. One for all, or one per key. */
   readonly temporary: boolean | Uint8Array;
   readonly charge: AdmissionClass;
+  /** 0 = leave this key alone (it is answered `resident`). Left out = all are wanted. */
+  readonly wanted?: Uint8Array;
 }
 
 export interface WriteGrant {
@@ -142,6 +144,15 @@ export class L1Manager {
     return this.arena.capacityBytes < 3 * this.footprint(objectBytes);
   }
 
+  /**
+   * Bytes that eviction must give up before `neededBytes` more can be had by this class: what the class may still take, less what is
+   * free. Evicting beyond the class's share would give up cached objects for nothing.
+   */
+  missingBytes(charge: AdmissionClass, neededBytes: number): number {
+    const allowed = Math.min(neededBytes, this.limitBytes(charge) - this.#chargedBytes[charge]);
+    return Math.max(0, allowed - (this.arena.capacityBytes - this.usedBytes));
+  }
+
   chargedBytes(charge: AdmissionClass): number {
     return this.#chargedBytes[charge];
   }
@@ -168,7 +179,7 @@ export class L1Manager {
     const ids = this.#takeIds(count);
     this.keys.intern(keys.records, ids);
     const statuses = new Uint8Array(count);
-    const needed = this.#classify(ids, tag, statuses);
+    const needed = this.#classify(ids, tag, statuses, request.wanted);
     const chunks = this.#chunksWithinLimit(statuses, rowSizes, charge);
     const grant = this.#allocate(request, ids, statuses, needed, chunks);
     this.#releaseUngranted(ids, statuses);
@@ -458,11 +469,11 @@ export class L1Manager {
   // --------------------------------------------------------------------------------------------------------- private
 
   /** Fills `statuses` and returns how many keys need a slot. Those are marked `granted` for now; duplicates become `staged`. */
-  #classify(ids: Uint32Array, tag: number, statuses: Uint8Array): number {
+  #classify(ids: Uint32Array, tag: number, statuses: Uint8Array, wanted: Uint8Array | undefined): number {
     let needed = 0;
     for (let index = 0; index < statuses.length; index++) {
       const id = ids[index];
-      if (this.table.residentSlot(id) >= 0) statuses[index] = WriteStatus.resident;
+      if (wanted?.[index] === 0 || this.table.residentSlot(id) >= 0) statuses[index] = WriteStatus.resident;
       else if (this.table.stagedSlot(id) >= 0 && this.table.stagedSlotOf(id, tag) >= 0) statuses[index] = WriteStatus.staged;
       else needed++;
     }

@@ -1,0 +1,10 @@
+/**
+ * Controllers carry out what policies decide: supervised, event-driven loops over batches, on an injected clock (law 8). This file is
+ * the room's public face.
+ */
+export { EvictionController, type EvictionOptions } from "./eviction-controller.ts";
+export { KeyGrid, type GridRow } from "./key-grid.ts";
+export { Obligation, type Ending, type Settlement } from "./obligation.ts";
+export { loadTag, PrefetchController, type PrefetchAnswer, type PrefetchCall, type PrefetchOptions } from "./prefetch-controller.ts";
+export { neededBytes, reserveWithEviction, type MakeRoom } from "./room.ts";
+export { StoreController, type StoreOptions } from "./store-controller.ts";

@@ -1,0 +1,496 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Counter, Counters } from "../base/counters.ts";
+import { AbortError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { KeyBatch } from "../keys/key-batch.ts";
+import { AdmissionClass, type Admission, type L1Manager, type ReadLease, type WriteGrant } from "../l1/index.ts";
+import { LoadStatus, type L2Adapter } from "../l2/contract.ts";
+import type { AdapterDescriptor, LoadPlan, PrefetchPolicy } from "../policies/contract.ts";
+import { Joins } from "./joins.ts";
+import type { KeyGrid } from "./key-grid.ts";
+import { PrefetchRequest } from "./prefetch-request.ts";
+import { reserveWithEviction, type MakeRoom } from "./room.ts";
+
+export interface PrefetchOptions {
+  /** After this the prefix in hand is the answer. */
+  readonly deadlineMs: number;
+  /** An adapter that has not answered a load by then is given up: the slots drain, the keys are misses. */
+  readonly loadTimeoutMs: number;
+  /** Requests that load from L2 at a time; the rest wait within their deadline. */
+  readonly inFlightMax: number;
+  /** How long a lease stands if nobody releases it. */
+  readonly leaseTtlMs: number;
+}
+
+export interface PrefetchCall {
+  readonly grid: KeyGrid;
+  readonly fetching: "prefix" | "full";
+  readonly owner: string;
+  readonly saltId: number;
+  /** Distinct readers that will retrieve what is leased. */
+  readonly deliveries: number;
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+  /** Answer from L1 alone. */
+  readonly skipL2?: boolean;
+}
+
+/** What a prefetch found and leased. */
+export interface PrefetchAnswer {
+  /** Leading chunks that can be read, all rows. */
+  readonly hitChunks: number;
+  /** 1 per cell that is part of the answer. */
+  readonly hitCells: Uint8Array;
+  /** Slot of each hit cell, noSlot elsewhere. */
+  readonly slots: Uint32Array;
+  /** Cells of the answer that were in L1 already, and that came from L2. */
+  readonly l1Cells: number;
+  readonly l2Cells: number;
+  readonly lease: ReadLease;
+}
+
+export interface PrefetchDependencies {
+  readonly l1: L1Manager;
+  readonly admission: Admission;
+  readonly policy: PrefetchPolicy;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly makeRoom: MakeRoom;
+}
+
+interface AdapterEntry {
+  readonly adapter: L2Adapter;
+  readonly descriptor: AdapterDescriptor;
+}
+
+/** The writer tag of loads: one staged copy per key, whoever asked first. */
+export const loadTag = 2;
+
+/**
+ * Answers "how much of this prefix can be read": leases what L1 has, joins what is being filled, loads the rest from the adapters, and
+ * never later than the deadline. LOOKUP's promise is kept here: what is counted is leased, so a read delivers it.
+ */
+export class PrefetchController {
+  readonly #l1: L1Manager;
+  readonly #admission: Admission;
+  readonly #policy: PrefetchPolicy;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #counters: Counters;
+  readonly #options: PrefetchOptions;
+  readonly #joins: Joins;
+  readonly #makeRoom: MakeRoom;
+  readonly #adapters: AdapterEntry[] = [];
+  readonly #requested: Counter;
+  readonly #hitL1: Counter;
+  readonly #hitL2: Counter;
+  readonly #deadlines: Counter;
+  readonly #late: Counter;
+  readonly #policyErrors: Counter;
+  readonly #loads = new Set<Promise<void>>();
+  #inFlight = 0;
+  #queue: (() => void)[] = [];
+  #closed = false;
+
+  constructor(dependencies: PrefetchDependencies, options: PrefetchOptions) {
+    this.#l1 = dependencies.l1;
+    this.#admission = dependencies.admission;
+    this.#policy = dependencies.policy;
+    this.#clock = dependencies.clock;
+    this.#logger = dependencies.logger;
+    this.#counters = dependencies.counters;
+    this.#makeRoom = dependencies.makeRoom;
+    this.#options = options;
+    this.#joins = new Joins(this.#l1);
+    this.#requested = this.#counters.counter("kvferry_lookup_requested_cells_total");
+    this.#hitL1 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l1" });
+    this.#hitL2 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l2" });
+    this.#deadlines = this.#counters.counter("kvferry_lookup_deadlines_total");
+    this.#late = this.#counters.counter("kvferry_late_loads_total");
+    this.#policyErrors = this.#counters.counter("kvferry_policy_errors_total", { kind: "prefetch", policy: this.#policy.name });
+    this.#counters.gauge("kvferry_prefetch_in_flight", () => this.#inFlight);
+    this.#counters.gauge("kvferry_prefetch_queue", () => this.#queue.length);
+  }
+
+  addAdapter(adapter: L2Adapter, descriptor: AdapterDescriptor): void {
+    this.#adapters.push({ adapter, descriptor });
+  }
+
+  removeAdapter(index: number): void {
+    const position = this.#adapters.findIndex((entry) => entry.descriptor.index === index);
+    if (position >= 0) this.#adapters.splice(position, 1);
+  }
+
+  /** Loads that an adapter has not answered yet, whether somebody waits for them or not. */
+  get loadsInFlight(): number {
+    return this.#loads.size;
+  }
+
+  /** Rejects with AbortError or ClosedError only; everything else is a shorter answer. */
+  async prefetch(call: PrefetchCall): Promise<PrefetchAnswer> {
+    if (this.#closed) throw new ClosedError("the storage");
+    call.signal?.throwIfAborted();
+    this.#requested.add(call.grid.cellCount);
+    const request = new PrefetchRequest(call, this.#l1, this.#clock.nowMs() + this.#options.leaseTtlMs);
+    request.takeResident();
+    // Everything in L1, or nobody else to ask: answered without giving way.
+    if (request.complete || ((call.skipL2 === true || this.#adapters.length === 0) && !request.hasStaged)) return this.#answer(request);
+    const deadlineMs = this.#clock.nowMs() + (call.deadlineMs ?? this.#options.deadlineMs);
+    try {
+      await this.#resolve(request, deadlineMs);
+    } catch (error) {
+      request.releaseAll();
+      throw error;
+    }
+    return this.#answer(request);
+  }
+
+  /** Stops intake and waits for loads in flight until the deadline. Returns the loads that were still running. */
+  async close(deadlineMs: number): Promise<number> {
+    this.#closed = true;
+    await Promise.race([Promise.allSettled([...this.#loads]), new Promise<void>((resolve) => void this.#clock.setTimer(deadlineMs, resolve))]);
+    return this.#loads.size;
+  }
+
+  /** Resolves when no load is in flight. */
+  async idle(): Promise<void> {
+    while (this.#loads.size > 0) await Promise.allSettled([...this.#loads]);
+  }
+
+  // --------------------------------------------------------------------------------------------------------- resolving
+
+  /** Fills the request until it is complete, nothing more can be found, or the deadline has passed. */
+  async #resolve(request: PrefetchRequest, deadlineMs: number): Promise<void> {
+    const deadline = this.#deadline(deadlineMs, request.call.signal);
+    try {
+      const inTime = await deadline.race(this.#takeTurn(deadline.signal));
+      if (inTime === undefined) return;
+      try {
+        await this.#resolveInTurn(request, deadline, deadlineMs);
+      } finally {
+        this.#inFlight--;
+        this.#queue.shift()?.();
+      }
+    } finally {
+      deadline.end();
+      request.stopJoining();
+      if (request.call.signal?.aborted === true) throw new AbortError(request.call.signal.reason);
+    }
+  }
+
+  async #resolveInTurn(request: PrefetchRequest, deadline: Deadline, deadlineMs: number): Promise<void> {
+    const { grid } = request.call;
+    const asked = new Uint8Array(grid.cellCount);
+    const foundByAdapter = new Map<number, Uint8Array>();
+    // A joined store or load may abort; then its cells are asked for once more.
+    for (let round = 0; round < joinRoundsMax; round++) {
+      request.joinStaged(this.#joins);
+      const lookups = request.call.skipL2 === true ? [] : this.#lookup(request, asked, foundByAdapter, deadline.signal);
+      if ((await deadline.race(Promise.all([...lookups, request.joined()]))) === undefined) {
+        this.#deadlines.add(1);
+        return;
+      }
+      request.takeResident();
+      if (!request.hasStaged && !request.hasUnasked(asked)) break;
+    }
+    const plan = this.#plan(request, foundByAdapter);
+    if (plan === undefined || plan.fromL2.size === 0) return;
+    const wanted = new Uint8Array(grid.cellCount);
+    for (const rows of plan.fromL2.values()) grid.fromRows(rows).forEach((bit, cell) => (wanted[cell] |= bit));
+    const grant = await this.#reserve(request, wanted, deadline, deadlineMs);
+    if (grant === undefined) return;
+    // A key that became resident or is staged by another load meanwhile is taken or joined like any other.
+    this.#startLoads(request, grant, plan, foundByAdapter);
+    request.joinStaged(this.#joins, wanted);
+    if ((await deadline.race(request.joined())) === undefined) this.#deadlines.add(1);
+    request.takeResident();
+  }
+
+  /** Asks every adapter about the cells nobody was asked about yet. One adapter's failure or silence is its own. */
+  #lookup(request: PrefetchRequest, asked: Uint8Array, foundByAdapter: Map<number, Uint8Array>, signal: AbortSignal): Promise<void>[] {
+    const cells: number[] = [];
+    for (let cell = 0; cell < asked.length; cell++) {
+      if (asked[cell] !== 0 || request.has(cell) || request.isJoining(cell)) continue;
+      asked[cell] = 1;
+      cells.push(cell);
+    }
+    if (cells.length === 0) return [];
+    const keys = cells.length === request.call.grid.cellCount ? request.call.grid.keys : request.call.grid.keys.pick(cells);
+    return this.#adapters.map(async ({ adapter, descriptor }) => {
+      try {
+        const answer = await adapter.lookup(keys, { signal });
+        if (!(answer instanceof Uint8Array) || answer.length !== keys.count) throw new TypeError(`lookup must answer one flag per key (${keys.count})`);
+        let found = foundByAdapter.get(descriptor.index);
+        if (found === undefined) foundByAdapter.set(descriptor.index, (found = new Uint8Array(request.call.grid.cellCount)));
+        for (let position = 0; position < cells.length; position++) if (answer[position] !== 0) found[cells[position]] = 1;
+      } catch (error) {
+        this.#noteAdapterError(descriptor, "lookup", error);
+      }
+    });
+  }
+
+  #plan(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number, Uint8Array>): LoadPlan | undefined {
+    const { grid, fetching } = request.call;
+    const l2Found = new Map<number, Uint8Array[]>();
+    for (const [index, cells] of foundByAdapter) l2Found.set(index, grid.toRows(cells));
+    try {
+      return this.#policy.planLoad(grid.rows, grid.columns, grid.toRows(request.foundCells()), l2Found, fetching);
+    } catch (error) {
+      this.#policyErrors.add(1);
+      this.#logger.error("prefetch_policy", `prefetch policy ${this.#policy.name} threw: ${errorText(error)}`);
+      return undefined;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- room
+
+  /**
+   * Room for the wanted cells: what fits now, in whole chunks. Only a request that has no part of the prefix yet may wait, and then it
+   * lets go of everything it holds: who waits holds nothing (law 5).
+   */
+  async #reserve(request: PrefetchRequest, wanted: Uint8Array, deadline: Deadline, deadlineMs: number): Promise<WriteGrant | undefined> {
+    const { grid, saltId } = request.call;
+    const temporary = this.#temporary(grid.keys);
+    const attempt = (): WriteGrant | undefined => this.#attempt(grid, wanted, temporary);
+    const what = `a load of ${grid.columns} chunks`;
+    const now = { charge: AdmissionClass.load, saltId, attempt, timeoutMs: 0, what } as const;
+    const grant = this.#admission.tryNow(now);
+    if (grant !== undefined) return grant;
+    if (request.has(0)) return undefined;
+    request.releaseAll();
+    try {
+      const timeoutMs = Math.max(0, deadlineMs - this.#clock.nowMs());
+      return await this.#admission.wait({ ...now, timeoutMs, signal: deadline.signal });
+    } catch (error) {
+      if (error instanceof CapacityError || (error instanceof AbortError && request.call.signal?.aborted !== true)) return undefined;
+      throw error;
+    } finally {
+      request.takeResident();
+    }
+  }
+
+  #attempt(grid: KeyGrid, wanted: Uint8Array, temporary: Uint8Array): WriteGrant | undefined {
+    const request = { keys: grid.keys, rowSizes: grid.rowSizes, tag: loadTag, temporary, charge: AdmissionClass.load, wanted };
+    return reserveWithEviction(this.#l1, request, this.#makeRoom);
+  }
+
+  /** 1 per key whose copy leaves L1 with its last lease. */
+  #temporary(keys: KeyBatch): Uint8Array {
+    try {
+      return this.#policy.planL1Retention(keys).map((retain) => (retain !== 0 ? 0 : 1));
+    } catch (error) {
+      this.#policyErrors.add(1);
+      this.#logger.error("prefetch_policy", `prefetch policy ${this.#policy.name} threw: ${errorText(error)}`);
+      return new Uint8Array(keys.count).fill(1);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ loads
+
+  #startLoads(request: PrefetchRequest, grant: WriteGrant, plan: LoadPlan, foundByAdapter: ReadonlyMap<number, Uint8Array>): void {
+    const { grid } = request.call;
+    for (const [adapterIndex, rows] of plan.fromL2) {
+      const planned = grid.fromRows(rows);
+      const positions: number[] = [];
+      for (let position = 0; position < grant.keyIndices.length; position++) if (planned[grant.keyIndices[position]] !== 0) positions.push(position);
+      if (positions.length === 0) continue;
+      this.#track(this.#load(grid, grant, positions, adapterIndex, foundByAdapter, new Set([adapterIndex])));
+    }
+  }
+
+  #track(load: Promise<void>): void {
+    this.#loads.add(load);
+    void load.finally(() => this.#loads.delete(load));
+  }
+
+  /**
+   * Loads granted positions from one adapter and publishes what came back whole; what did not is tried on the next adapter that reported
+   * it, else freed. Never rejects. Runs on, whoever stops waiting.
+   */
+  async #load(
+    grid: KeyGrid,
+    grant: WriteGrant,
+    positions: readonly number[],
+    adapterIndex: number,
+    foundByAdapter: ReadonlyMap<number, Uint8Array>,
+    tried: ReadonlySet<number>,
+  ): Promise<void> {
+    const entry = this.#adapters.find(({ descriptor }) => descriptor.index === adapterIndex);
+    const refs = new Uint32Array(2 * positions.length);
+    const sizes = new Uint32Array(positions.length);
+    const cells = positions.map((position) => grant.keyIndices[position]);
+    for (let index = 0; index < positions.length; index++) {
+      refs[2 * index] = grant.refs[2 * positions[index]];
+      refs[2 * index + 1] = grant.refs[2 * positions[index] + 1];
+      sizes[index] = grid.sizeOf(cells[index]);
+    }
+    const keys = cells.length === grid.cellCount ? grid.keys : grid.keys.pick(cells);
+    const statuses = entry === undefined ? undefined : await this.#callLoad(entry, { keys, arena: this.#l1.arena, slots: refs, sizes });
+    // The adapter never answered, and the slots were given up to draining already.
+    if (statuses === "abandoned") return;
+    const loaded: number[] = [];
+    const failed: number[] = [];
+    for (let index = 0; index < positions.length; index++) (statuses?.[index] === LoadStatus.loaded ? loaded : failed).push(index);
+    if (loaded.length > 0) this.#publish(pickRefs(refs, loaded));
+    if (failed.length === 0) return;
+    const next = nextAdapter(failed, cells, foundByAdapter, tried);
+    for (const [index, group] of next) {
+      if (index === undefined) this.#l1.abort(pickRefs(refs, group), loadTag);
+      else
+        await this.#load(grid, grant, group.map((position) => positions[position]), index, foundByAdapter, new Set([...tried, index]));
+    }
+  }
+
+  #publish(refs: Uint32Array): void {
+    const before = this.#l1.leaseCount;
+    this.#l1.commitLoaded(refs, loadTag);
+    if (this.#l1.leaseCount === before) this.#late.add(refs.length / 2);
+  }
+
+  /** The adapter's answer, undefined when it failed, or "abandoned" after loadTimeoutMs: then the staged slots are freed and drain. */
+  async #callLoad({ adapter, descriptor }: AdapterEntry, batch: Parameters<L2Adapter["load"]>[0]): Promise<Uint8Array | undefined | "abandoned"> {
+    const abort = new AbortController();
+    const { arena } = this.#l1;
+    // I/O on the slots until the adapter answers, whatever becomes of the request (law 2).
+    arena.beginIo(batch.slots);
+    let abandoned = false;
+    const answer = (async (): Promise<Uint8Array | undefined> => {
+      try {
+        const statuses = await adapter.load(batch, { signal: abort.signal });
+        if (!(statuses instanceof Uint8Array) || statuses.length !== batch.keys.count)
+          throw new TypeError(`load must answer one status per key (${batch.keys.count})`);
+        this.#countMisses(descriptor, statuses);
+        return statuses;
+      } catch (error) {
+        this.#noteAdapterError(descriptor, "load", error);
+        return undefined;
+      } finally {
+        arena.endIo(batch.slots);
+        if (abandoned) this.#admission.pump();
+      }
+    })();
+    this.#track(answer.then(() => undefined));
+    let timer: Timer | undefined;
+    const timeout = new Promise<"abandoned">((resolve) => {
+      timer = this.#clock.setTimer(this.#options.loadTimeoutMs, () => {
+        abandoned = true;
+        abort.abort(new Error("the load's time has run out"));
+        this.#counters.counter("kvferry_load_timeouts_total", { adapter: descriptor.name }).add(1);
+        this.#l1.abort(batch.slots, loadTag);
+        resolve("abandoned");
+      });
+    });
+    const first = await Promise.race([answer, timeout]);
+    timer?.cancel();
+    return first;
+  }
+
+  #countMisses(descriptor: AdapterDescriptor, statuses: Uint8Array): void {
+    for (const status of statuses) {
+      if (status === LoadStatus.loaded) continue;
+      const reason = loadReasons[status] ?? "failed";
+      this.#counters.counter("kvferry_load_misses_total", { adapter: descriptor.name, reason }).add(1);
+    }
+  }
+
+  #noteAdapterError(descriptor: AdapterDescriptor, call: string, error: unknown): void {
+    this.#counters.counter("kvferry_adapter_errors_total", { adapter: descriptor.name, call }).add(1);
+    this.#logger.warn(`adapter_${call}`, `${descriptor.name}: ${call} failed: ${errorText(error)}`);
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- answer
+
+  #answer(request: PrefetchRequest): PrefetchAnswer {
+    request.renewExpired();
+    const plan = this.#plan(request, new Map());
+    const hitCells = plan === undefined ? new Uint8Array(request.call.grid.cellCount) : request.call.grid.fromRows(plan.fromL1);
+    const answer = request.finish(plan?.hitChunks ?? 0, hitCells);
+    this.#hitL1.add(answer.l1Cells);
+    this.#hitL2.add(answer.l2Cells);
+    return answer;
+  }
+
+  /** Resolves when fewer than inFlightMax requests load; the caller then holds a turn. */
+  #takeTurn(signal: AbortSignal): Promise<true> {
+    if (this.#inFlight < this.#options.inFlightMax) {
+      this.#inFlight++;
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const take = (): void => {
+        // One that gave up waiting passes its turn on.
+        if (signal.aborted) {
+          this.#queue.shift()?.();
+          return;
+        }
+        this.#inFlight++;
+        resolve(true);
+      };
+      this.#queue.push(take);
+    });
+  }
+
+  /** A deadline that also ends when the caller aborts. */
+  #deadline(deadlineMs: number, signal: AbortSignal | undefined): Deadline {
+    const abort = new AbortController();
+    const passed = new Promise<undefined>((resolve) => abort.signal.addEventListener("abort", () => resolve(undefined), { once: true }));
+    const timer = this.#clock.setTimer(deadlineMs - this.#clock.nowMs(), () => abort.abort());
+    const onAbort = (): void => abort.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    return {
+      signal: abort.signal,
+      race: (work) => Promise.race([work, passed]),
+      end: () => {
+        timer.cancel();
+        signal?.removeEventListener("abort", onAbort);
+        // Lookups that are still out are told that nobody listens.
+        abort.abort();
+      },
+    };
+  }
+}
+
+interface Deadline {
+  readonly signal: AbortSignal;
+  /** The work's value, or undefined when the deadline came first. */
+  race<T>(work: Promise<T>): Promise<T | undefined>;
+  end(): void;
+}
+
+/** How often a request asks on after what it joined was aborted. */
+const joinRoundsMax = 3;
+
+const loadReasons: Record<number, string> = {
+  [LoadStatus.missing]: "missing",
+  [LoadStatus.corrupt]: "corrupt",
+  [LoadStatus.foreign]: "foreign",
+  [LoadStatus.failed]: "failed",
+};
+
+function pickRefs(refs: Uint32Array, positions: readonly number[]): Uint32Array {
+  const picked = new Uint32Array(2 * positions.length);
+  for (let index = 0; index < positions.length; index++) {
+    picked[2 * index] = refs[2 * positions[index]];
+    picked[2 * index + 1] = refs[2 * positions[index] + 1];
+  }
+  return picked;
+}
+
+/** Groups failed positions by the next adapter (ascending index) that reported their cell and was not tried; undefined = nobody is left. */
+function nextAdapter(
+  failed: readonly number[],
+  cells: readonly number[],
+  foundByAdapter: ReadonlyMap<number, Uint8Array>,
+  tried: ReadonlySet<number>,
+): Map<number | undefined, number[]> {
+  const indices = [...foundByAdapter.keys()].filter((index) => !tried.has(index)).sort((a, b) => a - b);
+  const groups = new Map<number | undefined, number[]>();
+  for (const position of failed) {
+    const next = indices.find((index) => foundByAdapter.get(index)?.[cells[position]] === 1);
+    const group = groups.get(next);
+    if (group === undefined) groups.set(next, [position]);
+    else group.push(position);
+  }
+  return groups;
+}

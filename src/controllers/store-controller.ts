@@ -1,0 +1,534 @@
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Counter, Counters } from "../base/counters.ts";
+import { ClosedError, errorText } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import type { KeyBatch } from "../keys/key-batch.ts";
+import type { L1Manager } from "../l1/index.ts";
+import { StoreStatus, type L2Adapter, type ObjectBatch } from "../l2/contract.ts";
+import type {
+  AdapterDescriptor,
+  L1Decision,
+  PressureAnswer,
+  StoreDropReason,
+  StoreFailureReason,
+  StorePolicy,
+  StorePressure,
+  StoreTarget,
+} from "../policies/contract.ts";
+import { Obligation, type Ending } from "./obligation.ts";
+import { StoreLane, type StoreTask } from "./store-lane.ts";
+
+export interface StoreOptions {
+  /** Tries per key and adapter, the first included. */
+  readonly attemptsMax: number;
+  /** Pause before the second try; doubles with each further one, with jitter. */
+  readonly retryDelayMs: number;
+  /** Keys that may be tried again per second, over all adapters: a dead engine must not double the load. */
+  readonly retryKeysPerSecond: number;
+  /** From commit to the last answer; then the part ends `failed(deadline)`. Its I/O keeps the memory until it is done (law 2). */
+  readonly deadlineMs: number;
+  /** Bytes sent to one adapter and not answered. */
+  readonly bytesInFlightMax: number;
+}
+
+export interface StoreDependencies {
+  readonly l1: L1Manager;
+  readonly policy: StorePolicy;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  /** Called when an adapter has let go of slots: memory that drained may be free now. */
+  readonly onIoEnded: () => void;
+}
+
+const stored: Ending = { kind: "stored" };
+
+/**
+ * Carries committed objects to every adapter that the store policy names, and lets each object go when nothing is owed for it any more
+ * (law 4). Every path out of here ends the key's part exactly once: stored, failed with a reason, or dropped with a reason. That is what
+ * makes it impossible for buffer-only L1 to fill up with objects nobody will free.
+ */
+export class StoreController {
+  readonly #l1: L1Manager;
+  readonly #policy: StorePolicy;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #counters: Counters;
+  readonly #logger: Logger;
+  readonly #onIoEnded: () => void;
+  readonly #options: StoreOptions;
+  readonly #lanes: StoreLane[] = [];
+  readonly #aborts = new Set<AbortController>();
+  readonly #created: Counter;
+  readonly #endedStored: Counter;
+  readonly #endedFailed: Counter;
+  readonly #endedDropped: Counter;
+  readonly #policyErrors: Counter;
+  readonly #retried: Counter;
+  #openObligations = 0;
+  #openKeys = 0;
+  #retryTokens: number;
+  #retryTokensAtMs: number;
+  #idleWaiters: (() => void)[] = [];
+  #closing = false;
+
+  constructor(dependencies: StoreDependencies, options: StoreOptions) {
+    this.#l1 = dependencies.l1;
+    this.#policy = dependencies.policy;
+    this.#clock = dependencies.clock;
+    this.#random = dependencies.random;
+    this.#counters = dependencies.counters;
+    this.#logger = dependencies.logger;
+    this.#onIoEnded = dependencies.onIoEnded;
+    this.#options = options;
+    this.#retryTokens = options.retryKeysPerSecond;
+    this.#retryTokensAtMs = this.#clock.nowMs();
+    this.#created = this.#counters.counter("kvferry_obligations_created_total");
+    this.#endedStored = this.#counters.counter("kvferry_obligations_ended_total", { ending: "stored" });
+    this.#endedFailed = this.#counters.counter("kvferry_obligations_ended_total", { ending: "failed" });
+    this.#endedDropped = this.#counters.counter("kvferry_obligations_ended_total", { ending: "dropped" });
+    this.#policyErrors = this.#counters.counter("kvferry_policy_errors_total", { kind: "store", policy: this.#policy.name });
+    this.#retried = this.#counters.counter("kvferry_store_retried_keys_total");
+    this.#counters.gauge("kvferry_obligations_open", () => this.#openKeys);
+    this.#counters.gauge("kvferry_store_unsent_bytes", () => this.unsentBytes);
+  }
+
+  // -------------------------------------------------------------------------------------------------------- adapters
+
+  addAdapter(adapter: L2Adapter, descriptor: AdapterDescriptor): void {
+    this.#lanes.push(new StoreLane(adapter, descriptor, this.#options.bytesInFlightMax));
+  }
+
+  /**
+   * Stops routing to the adapter, ends what was not sent as dropped(removed), and waits for what was. Returns false when work was still
+   * running at the deadline; the lane then stays until it has ended.
+   */
+  async removeAdapter(index: number, deadlineMs: number): Promise<boolean> {
+    const lane = this.#lanes.find((candidate) => candidate.descriptor.index === index);
+    if (lane === undefined) return true;
+    lane.live = false;
+    this.#dropQueued(lane, "removed");
+    let late = false;
+    const timer = this.#clock.setTimer(deadlineMs, () => {
+      late = true;
+      this.#lookIdle();
+    });
+    while (!lane.idle && !late) await this.#nextIdleLook();
+    timer.cancel();
+    if (lane.idle) this.#lanes.splice(this.#lanes.indexOf(lane), 1);
+    return lane.idle;
+  }
+
+  get descriptors(): AdapterDescriptor[] {
+    return this.#lanes.filter((lane) => lane.live).map((lane) => lane.descriptor);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- commits
+
+  /** Creates the obligation of one commit and sends what can be sent. The objects are published in L1 already. */
+  accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation {
+    if (this.#closing) throw new ClosedError("the store controller");
+    const obligation = new Obligation(keys, refs, sizes, this.#clock.nowMs());
+    this.#created.add(keys.count);
+    this.#openObligations++;
+    this.#openKeys += keys.count;
+    this.#l1.openObligations(refs);
+
+    const tasks = this.#route(obligation);
+    const unowed: number[] = [];
+    for (let index = 0; index < keys.count; index++) if (obligation.open[index] === 0) unowed.push(index);
+    for (const [lane, task] of tasks) lane.push(task);
+    if (unowed.length > 0) this.#endKeys(obligation, unowed);
+    for (const [lane] of tasks) this.#pump(lane);
+    return obligation;
+  }
+
+  /** What the policy says about a write that L1 has no room for. */
+  answerPressure(pressure: StorePressure, configured: PressureAnswer): PressureAnswer {
+    if (this.#policy.onPressure === undefined) return configured;
+    return this.#ask(() => this.#policy.onPressure?.(pressure)) ?? configured;
+  }
+
+  /** Bytes of queued tasks that no adapter has been given yet. */
+  get unsentBytes(): number {
+    let bytes = 0;
+    for (const lane of this.#lanes) bytes += lane.unsentBytes;
+    return bytes;
+  }
+
+  /** Ends the oldest unsent parts as dropped(queue_full) until about `bytes` are given up. Returns the bytes. */
+  dropOldestUnsent(bytes: number): number {
+    let droppedBytes = 0;
+    while (droppedBytes < bytes) {
+      const lane = this.#laneWithOldestTask();
+      const task = lane?.takeOldest();
+      if (lane === undefined || task === undefined) break;
+      droppedBytes += task.bytes;
+      this.#endParts(lane, task.obligation, task.keyIndices, { kind: "dropped", reason: "queue_full" });
+    }
+    return droppedBytes;
+  }
+
+  get openKeys(): number {
+    return this.#openKeys;
+  }
+
+  /** Sent to an adapter and not answered, over all lanes. */
+  get inFlightTasks(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.inFlightTasks, 0);
+  }
+
+  /** Resolves when no obligation is open and no adapter works on a slot. */
+  async idle(): Promise<void> {
+    while (this.#openObligations > 0 || this.inFlightTasks > 0) await this.#nextIdleLook();
+  }
+
+  /**
+   * No new commits; waits for open obligations until the deadline, then drops what was not sent and asks adapters to stop what was.
+   * Returns the keys that ended as dropped(shutdown) or failed(deadline) because of it. I/O that still runs afterwards keeps its memory.
+   */
+  async close(deadlineMs: number): Promise<number> {
+    this.#closing = true;
+    await this.#idleOrDeadline(deadlineMs);
+    if (this.#openKeys === 0) return 0;
+    const left = this.#openKeys;
+    for (const lane of this.#lanes) this.#dropQueued(lane, "shutdown");
+    for (const abort of this.#aborts) abort.abort(new ClosedError("the storage"));
+    await this.#idleOrDeadline(shutdownGraceMs);
+    return left;
+  }
+
+  status(): Record<string, unknown>[] {
+    return this.#lanes.map((lane) => ({
+      adapter: lane.descriptor.name,
+      queuedTasks: lane.queuedTasks,
+      unsentBytes: lane.unsentBytes,
+      inFlightTasks: lane.inFlightTasks,
+      inFlightBytes: lane.inFlightBytes,
+      retryingTasks: lane.retryingTasks,
+    }));
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- routing
+
+  /** Asks the policy and turns its answer into one task per adapter, leaving out what an adapter is known to hold. */
+  #route(obligation: Obligation): [StoreLane, StoreTask][] {
+    const lanes = this.#lanes.filter((lane) => lane.live);
+    let targets: readonly StoreTarget[] = [];
+    let reason: StoreDropReason = "no_target";
+    if (lanes.length > 0) {
+      const answer = this.#ask(() =>
+        this.#policy.selectStoreTargets(
+          obligation.keys,
+          lanes.map((lane) => lane.descriptor),
+        ),
+      );
+      if (answer === undefined) reason = "policy";
+      else targets = answer;
+    }
+    const tasks: [StoreLane, StoreTask][] = [];
+    for (const target of targets) {
+      const lane = lanes.find((candidate) => candidate.descriptor.index === target.adapterIndex);
+      if (lane === undefined) {
+        this.#policyErrors.add(1);
+        this.#logger.error("store_policy", `store policy ${this.#policy.name} named adapter ${target.adapterIndex}, which does not exist`);
+        continue;
+      }
+      const keyIndices = this.#owed(obligation, lane, target);
+      if (keyIndices.length === 0) continue;
+      for (const keyIndex of keyIndices) obligation.open[keyIndex]++;
+      tasks.push([lane, { obligation, keyIndices, bytes: bytesOf(obligation, keyIndices), attempts: 0 }]);
+    }
+    if (reason === "policy") this.#noteUnrouted(obligation, reason);
+    return tasks;
+  }
+
+  /** The keys of a target that the adapter is not known to hold. */
+  #owed(obligation: Obligation, lane: StoreLane, target: StoreTarget): Uint32Array {
+    let keyIndices: Uint32Array;
+    if (target.keyIndices === "all") {
+      keyIndices = new Uint32Array(obligation.keys.count);
+      for (let index = 0; index < keyIndices.length; index++) keyIndices[index] = index;
+    } else {
+      keyIndices = target.keyIndices.filter((index, position, all) => index < obligation.keys.count && all.indexOf(index) === position);
+    }
+    if (lane.adapter.holds === undefined || keyIndices.length === 0) return keyIndices;
+    const held = lane.adapter.holds(keyIndices.length === obligation.keys.count ? obligation.keys : obligation.keys.pick(keyIndices));
+    if (!held.includes(1)) return keyIndices;
+    this.#counters.counter("kvferry_store_already_held_keys_total", { adapter: lane.descriptor.name }).add(held.reduce((sum, bit) => sum + bit, 0));
+    return keyIndices.filter((_, position) => held[position] === 0);
+  }
+
+  /** A policy that threw routed nothing: each key's obligation ends as dropped(policy). */
+  #noteUnrouted(obligation: Obligation, reason: StoreDropReason): void {
+    for (let index = 0; index < obligation.keys.count; index++) {
+      obligation.open[index]++;
+      obligation.endPart(index, { kind: "dropped", reason });
+    }
+    this.#countEnding("none", { kind: "dropped", reason }, obligation.keys.count);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- sending
+
+  #pump(lane: StoreLane): void {
+    for (let task = lane.takeNext(); task !== undefined; task = lane.takeNext()) this.#send(lane, task);
+  }
+
+  #send(lane: StoreLane, task: StoreTask): void {
+    const { obligation, keyIndices } = task;
+    const batch = this.#batch(task);
+    const abort = new AbortController();
+    const remainingMs = obligation.createdMs + this.#options.deadlineMs - this.#clock.nowMs();
+    let answered = false;
+    lane.inFlightTasks++;
+    lane.inFlightBytes += task.bytes;
+    this.#aborts.add(abort);
+    // The slots belong to the adapter until it answers, whatever becomes of the obligation: the count lives in C++ (law 2).
+    this.#l1.arena.beginIo(batch.slots);
+    const timer = this.#clock.setTimer(remainingMs, () => {
+      answered = true;
+      abort.abort(new Error("the store's deadline has passed"));
+      this.#endParts(lane, obligation, keyIndices, { kind: "failed", reason: "deadline" });
+    });
+    const finish = (act: () => void): void => {
+      timer.cancel();
+      this.#aborts.delete(abort);
+      this.#l1.arena.endIo(batch.slots);
+      lane.inFlightTasks--;
+      lane.inFlightBytes -= task.bytes;
+      if (answered) this.#counters.counter("kvferry_store_late_answers_total", { adapter: lane.descriptor.name }).add(1);
+      else act();
+      this.#onIoEnded();
+      this.#pump(lane);
+      this.#lookIdle();
+    };
+    this.#callStore(lane, batch, abort.signal).then(
+      (statuses) => finish(() => this.#finishAnswered(lane, task, statuses)),
+      (error: unknown) => finish(() => this.#finishThrown(lane, task, error)),
+    );
+  }
+
+  /** An adapter that throws instead of rejecting, or answers nonsense, is a rejection like any other. */
+  async #callStore(lane: StoreLane, batch: ObjectBatch, signal: AbortSignal): Promise<Uint8Array> {
+    const statuses = await lane.adapter.store(batch, { signal });
+    if (!(statuses instanceof Uint8Array) || statuses.length !== batch.keys.count)
+      throw new TypeError(`store must answer one status per key (${batch.keys.count})`);
+    return statuses;
+  }
+
+  #finishAnswered(lane: StoreLane, task: StoreTask, statuses: Uint8Array): void {
+    if (statuses.every((status) => status === StoreStatus.stored || status === StoreStatus.alreadyPresent)) {
+      this.#endParts(lane, task.obligation, task.keyIndices, stored);
+      return;
+    }
+    const byEnding = new Map<string, { ending: Ending; keyIndices: number[] }>();
+    const again: number[] = [];
+    for (let position = 0; position < statuses.length; position++) {
+      const keyIndex = task.keyIndices[position];
+      const ending = endingOf(statuses[position]);
+      if (ending === "again") {
+        again.push(keyIndex);
+        continue;
+      }
+      const name = ending.kind === "stored" ? "stored" : ending.reason;
+      const group = byEnding.get(name);
+      if (group === undefined) byEnding.set(name, { ending, keyIndices: [keyIndex] });
+      else group.keyIndices.push(keyIndex);
+    }
+    for (const { ending, keyIndices } of byEnding.values()) this.#endParts(lane, task.obligation, keyIndices, ending);
+    if (again.length > 0) this.#retryOrFail(lane, task, Uint32Array.from(again), "io_error");
+  }
+
+  #finishThrown(lane: StoreLane, task: StoreTask, error: unknown): void {
+    this.#logger.warn("adapter_threw", `${lane.descriptor.name}: store of ${task.keyIndices.length} keys failed: ${errorText(error)}`);
+    this.#counters.counter("kvferry_adapter_errors_total", { adapter: lane.descriptor.name, call: "store" }).add(1);
+    this.#retryOrFail(lane, task, task.keyIndices, "adapter_threw");
+  }
+
+  #retryOrFail(lane: StoreLane, task: StoreTask, keyIndices: Uint32Array, reason: StoreFailureReason): void {
+    const attempts = task.attempts + 1;
+    const delayMs = this.#options.retryDelayMs * 2 ** (attempts - 1) * (0.5 + this.#random.nextFloat());
+    const inTime = this.#clock.nowMs() + delayMs < task.obligation.createdMs + this.#options.deadlineMs;
+    if (attempts >= this.#options.attemptsMax || !lane.live || this.#closing || !inTime || !this.#takeRetryTokens(keyIndices.length)) {
+      this.#endParts(lane, task.obligation, keyIndices, { kind: "failed", reason });
+      return;
+    }
+    this.#retried.add(keyIndices.length);
+    lane.retryingTasks++;
+    this.#clock.setTimer(delayMs, () => {
+      lane.retryingTasks--;
+      const retry = { obligation: task.obligation, keyIndices, bytes: bytesOf(task.obligation, keyIndices), attempts };
+      if (!lane.live) this.#endParts(lane, task.obligation, keyIndices, { kind: "dropped", reason: "removed" });
+      else if (this.#closing) this.#endParts(lane, task.obligation, keyIndices, { kind: "dropped", reason: "shutdown" });
+      else {
+        lane.push(retry);
+        this.#pump(lane);
+      }
+      this.#lookIdle();
+    });
+  }
+
+  #takeRetryTokens(keyCount: number): boolean {
+    const nowMs = this.#clock.nowMs();
+    const perSecond = this.#options.retryKeysPerSecond;
+    this.#retryTokens = Math.min(perSecond, this.#retryTokens + ((nowMs - this.#retryTokensAtMs) / 1000) * perSecond);
+    this.#retryTokensAtMs = nowMs;
+    if (this.#retryTokens < keyCount) return false;
+    this.#retryTokens -= keyCount;
+    return true;
+  }
+
+  #batch(task: StoreTask): ObjectBatch {
+    const { obligation, keyIndices } = task;
+    const { arena } = this.#l1;
+    if (keyIndices.length === obligation.keys.count) return { keys: obligation.keys, arena, slots: obligation.refs, sizes: obligation.sizes };
+    const slots = new Uint32Array(2 * keyIndices.length);
+    const sizes = new Uint32Array(keyIndices.length);
+    for (let position = 0; position < keyIndices.length; position++) {
+      const keyIndex = keyIndices[position];
+      slots[2 * position] = obligation.refs[2 * keyIndex];
+      slots[2 * position + 1] = obligation.refs[2 * keyIndex + 1];
+      sizes[position] = obligation.sizes[keyIndex];
+    }
+    return { keys: obligation.keys.pick(keyIndices), arena, slots, sizes };
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- endings
+
+  /** Ends one adapter's part of these keys, and the keys whose last part it was. */
+  #endParts(lane: StoreLane, obligation: Obligation, keyIndices: ArrayLike<number>, ending: Ending): void {
+    const ended: number[] = [];
+    for (let position = 0; position < keyIndices.length; position++) {
+      const keyIndex = keyIndices[position];
+      assert(obligation.open[keyIndex] > 0, "an adapter's part of an obligation ends twice");
+      if (obligation.endPart(keyIndex, ending)) ended.push(keyIndex);
+    }
+    this.#countEnding(lane.descriptor.name, ending, keyIndices.length);
+    this.#tellPolicy(lane.descriptor, obligation, keyIndices, ending);
+    if (ended.length > 0) this.#endKeys(obligation, ended);
+  }
+
+  /** Nothing is owed for these keys any more: the policy decides about the L1 copies, and they are let go. */
+  #endKeys(obligation: Obligation, keyIndices: readonly number[]): void {
+    const refs = new Uint32Array(2 * keyIndices.length);
+    const drop = new Uint8Array(keyIndices.length);
+    const decisions = new Map<number, L1Decision>();
+    let last = false;
+    for (let position = 0; position < keyIndices.length; position++) {
+      const keyIndex = keyIndices[position];
+      refs[2 * position] = obligation.refs[2 * keyIndex];
+      refs[2 * position + 1] = obligation.refs[2 * keyIndex + 1];
+      const code = (obligation.stored[keyIndex] << 16) | (obligation.failed[keyIndex] << 8) | obligation.dropped[keyIndex];
+      let decision = decisions.get(code);
+      if (decision === undefined) {
+        // A policy that throws must not leave the object behind for ever: it is dropped.
+        decision = this.#ask(() => this.#policy.decideL1(obligation.ending(keyIndex))) ?? "drop";
+        decisions.set(code, decision);
+      }
+      drop[position] = decision === "drop" ? 1 : 0;
+      if (obligation.failed[keyIndex] > 0) this.#endedFailed.add(1);
+      else if (obligation.dropped[keyIndex] > 0) this.#endedDropped.add(1);
+      else this.#endedStored.add(1);
+      last = obligation.endKey(keyIndex);
+    }
+    this.#openKeys -= keyIndices.length;
+    this.#l1.closeObligations(refs, drop);
+    if (!last) return;
+    this.#openObligations--;
+    obligation.announce();
+    this.#lookIdle();
+    if (this.#openObligations === 0) this.#ask(() => this.#policy.onIdle?.());
+  }
+
+  #tellPolicy(descriptor: AdapterDescriptor, obligation: Obligation, keyIndices: ArrayLike<number>, ending: Ending): void {
+    const { onStored, onFailed, onDropped } = this.#policy;
+    const listener = ending.kind === "stored" ? onStored : ending.kind === "failed" ? onFailed : onDropped;
+    if (listener === undefined) return;
+    const keys = obligation.keys.pick(keyIndices);
+    this.#ask(() => {
+      if (ending.kind === "stored") this.#policy.onStored?.(descriptor, keys);
+      else if (ending.kind === "failed") this.#policy.onFailed?.(descriptor, keys, ending.reason);
+      else this.#policy.onDropped?.(descriptor, keys, ending.reason);
+    });
+  }
+
+  #countEnding(adapter: string, ending: Ending, keyCount: number): void {
+    const reason = ending.kind === "stored" ? "" : ending.reason;
+    this.#counters.counter("kvferry_store_keys_total", { adapter, ending: ending.kind, reason }).add(keyCount);
+    if (ending.kind !== "stored")
+      this.#logger.warn(`store_${ending.kind}_${reason}`, `${adapter}: ${keyCount} keys ${ending.kind} (${reason}); they are not in this adapter`);
+  }
+
+  #dropQueued(lane: StoreLane, reason: StoreDropReason): void {
+    for (let task = lane.takeOldest(); task !== undefined; task = lane.takeOldest())
+      this.#endParts(lane, task.obligation, task.keyIndices, { kind: "dropped", reason });
+  }
+
+  #laneWithOldestTask(): StoreLane | undefined {
+    let oldest: StoreLane | undefined;
+    for (const lane of this.#lanes) if (lane.queuedTasks > 0 && (oldest === undefined || lane.unsentBytes > oldest.unsentBytes)) oldest = lane;
+    return oldest;
+  }
+
+  /** Calls a policy under supervision: a throw is counted, reported, and answered with undefined. */
+  #ask<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      this.#policyErrors.add(1);
+      this.#logger.error("store_policy", `store policy ${this.#policy.name} threw: ${errorText(error)}`);
+      return undefined;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- idle
+
+  #lookIdle(): void {
+    const waiters = this.#idleWaiters;
+    if (waiters.length === 0) return;
+    this.#idleWaiters = [];
+    for (const waiter of waiters) waiter();
+  }
+
+  #nextIdleLook(): Promise<void> {
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #idleOrDeadline(deadlineMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(deadlineMs, resolve);
+      void this.idle().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+/** After close() gave up waiting, how long adapters get to answer an abort. */
+const shutdownGraceMs = 1_000;
+
+function bytesOf(obligation: Obligation, keyIndices: Uint32Array): number {
+  let bytes = 0;
+  for (const keyIndex of keyIndices) bytes += obligation.sizes[keyIndex];
+  return bytes;
+}
+
+function endingOf(status: number): Ending | "again" {
+  switch (status) {
+    case StoreStatus.stored:
+    case StoreStatus.alreadyPresent:
+      return stored;
+    case StoreStatus.skippedNoRoom:
+      return { kind: "failed", reason: "no_room" };
+    case StoreStatus.skippedTooLarge:
+      return { kind: "failed", reason: "too_large" };
+    case StoreStatus.refused:
+      return { kind: "failed", reason: "refused" };
+    default:
+      return "again";
+  }
+}

@@ -1,0 +1,98 @@
+import type { L2Adapter } from "../l2/contract.ts";
+import type { AdapterDescriptor } from "../policies/contract.ts";
+import type { Obligation } from "./obligation.ts";
+
+/** Keys of one obligation that one adapter still has to store. */
+export interface StoreTask {
+  readonly obligation: Obligation;
+  /** Ascending positions in the obligation. */
+  readonly keyIndices: Uint32Array;
+  readonly bytes: number;
+  /** Attempts that have been made already. */
+  readonly attempts: number;
+}
+
+/**
+ * The way to one adapter: a queue of tasks and what is in flight. A lane never waits for another, so a slow or dead adapter holds up
+ * only what is owed to itself.
+ */
+export class StoreLane {
+  readonly adapter: L2Adapter;
+  readonly descriptor: AdapterDescriptor;
+  /** Most bytes sent and not answered; beyond it tasks stay in the queue, where policy can still drop them. */
+  readonly bytesInFlightMax: number;
+  inFlightBytes = 0;
+  inFlightTasks = 0;
+  /** Waiting for their next attempt. */
+  retryingTasks = 0;
+  /** False once removal has begun: nothing new is routed here. */
+  live = true;
+  #queue: StoreTask[] = [];
+  #first = 0;
+  #unsentBytes = 0;
+
+  constructor(adapter: L2Adapter, descriptor: AdapterDescriptor, bytesInFlightMax: number) {
+    this.adapter = adapter;
+    this.descriptor = descriptor;
+    this.bytesInFlightMax = bytesInFlightMax;
+  }
+
+  get unsentBytes(): number {
+    return this.#unsentBytes;
+  }
+
+  get queuedTasks(): number {
+    return this.#queue.length - this.#first;
+  }
+
+  get idle(): boolean {
+    return this.queuedTasks === 0 && this.inFlightTasks === 0 && this.retryingTasks === 0;
+  }
+
+  push(task: StoreTask): void {
+    this.#queue.push(task);
+    this.#unsentBytes += task.bytes;
+  }
+
+  /** The oldest queued task, cut so that its bytes fit the budget (at least one key when nothing is in flight); undefined = nothing to send now. */
+  takeNext(): StoreTask | undefined {
+    if (this.queuedTasks === 0) return undefined;
+    const room = this.bytesInFlightMax - this.inFlightBytes;
+    const task = this.#queue[this.#first];
+    if (task.bytes <= room) return this.takeOldest();
+    const [head, rest] = splitTask(task, room, this.inFlightTasks === 0);
+    if (head === undefined) return undefined;
+    if (rest === undefined) return this.takeOldest();
+    this.#queue[this.#first] = rest;
+    this.#unsentBytes -= head.bytes;
+    return head;
+  }
+
+  /** The oldest queued task, whole. */
+  takeOldest(): StoreTask | undefined {
+    if (this.queuedTasks === 0) return undefined;
+    const task = this.#queue[this.#first++];
+    // The consumed front is cut off now and then, which keeps taking O(1).
+    if (this.#first > 64 && this.#first * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#first);
+      this.#first = 0;
+    }
+    this.#unsentBytes -= task.bytes;
+    return task;
+  }
+}
+
+/** The leading keys of `task` within `room` bytes, and the rest. With `atLeastOne` the head has one key whatever its size. */
+function splitTask(task: StoreTask, room: number, atLeastOne: boolean): [StoreTask | undefined, StoreTask | undefined] {
+  let bytes = 0;
+  let count = 0;
+  for (; count < task.keyIndices.length; count++) {
+    const next = bytes + task.obligation.sizes[task.keyIndices[count]];
+    if (next > room && !(atLeastOne && count === 0)) break;
+    bytes = next;
+  }
+  if (count === 0) return [undefined, task];
+  const head = { ...task, keyIndices: task.keyIndices.subarray(0, count), bytes };
+  const rest = count === task.keyIndices.length ? undefined : { ...task, keyIndices: task.keyIndices.subarray(count), bytes: task.bytes - bytes };
+  return [head, rest];
+}
