@@ -122,10 +122,17 @@ class Arena {
  private:
   explicit Arena(const ArenaOptions& options) : align_bytes_(options.align_bytes) {}
 
-  friend class ArenaPeer;
   class CompactionView;
 
   Status CheckOpen() const;
+  Status CheckRef(SlotRef ref) const;
+  Status CheckRange(SlotRef ref, uint64_t offset, uint64_t count) const;
+  /// Checks the references and puts their indexes into scratch_.
+  Status CollectLive(const SlotRef* refs, size_t count);
+  /// Whether one call more cannot overflow the counters of the slots in scratch_.
+  Status CheckCountable() const;
+  /// Whether scratch_ names no slot twice.
+  Status CheckDistinct();
   uint32_t PagesFor(uint64_t bytes) const noexcept;
   uint8_t* DataOf(const Slot& slot) const noexcept;
   /// Puts slots whose last I/O ended after Free back into the allocator.

@@ -20,7 +20,7 @@ inline uint32_t Crc32c(const void* data, size_t bytes) noexcept { return Crc32cE
 /// The checksum of a followed by b from their checksums and the length of b, in O(log bytes_b).
 uint32_t Crc32cCombine(uint32_t crc_a, uint32_t crc_b, uint64_t bytes_b) noexcept;
 
-/// For doctor and bug reports: "sse4.2+pclmul", "armv8-crc" or "software".
+/// For doctor and bug reports: "sse4.2", "armv8-crc" or "software".
 const char* Crc32cImplementation() noexcept;
 
 /// The table-driven implementation, whatever the processor offers; tests compare the others with it.

@@ -1,0 +1,81 @@
+#include "memory_copy.h"
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "crc32c.h"
+
+namespace kvferry {
+namespace {
+
+// Fits the first-level cache beside the target lines, and a multiple of the checksum's long streams (3 x 8 KiB).
+constexpr size_t kChecksumPiece = 24 * 1024;
+
+#if defined(__x86_64__)
+
+/// Streams whole cache lines; the ragged ends go through memcpy.
+void StreamBytes(uint8_t* target, const uint8_t* source, size_t bytes) noexcept {
+  const size_t head = std::min(bytes, (64 - reinterpret_cast<uintptr_t>(target) % 64) % 64);
+  std::memcpy(target, source, head);
+  target += head;
+  source += head;
+  bytes -= head;
+  for (; bytes >= 64; target += 64, source += 64, bytes -= 64) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + 16));
+    const __m128i c = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + 32));
+    const __m128i d = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + 48));
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target), a);
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target + 16), b);
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target + 32), c);
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target + 48), d);
+  }
+  std::memcpy(target, source, bytes);
+}
+
+void StreamFence() noexcept { _mm_sfence(); }
+
+#else
+
+// AArch64's store pairs already avoid fetching lines that are written whole.
+void StreamBytes(uint8_t* target, const uint8_t* source, size_t bytes) noexcept { std::memcpy(target, source, bytes); }
+void StreamFence() noexcept {}
+
+#endif
+
+}  // namespace
+
+void CopyBytes(void* target, const void* source, size_t bytes) noexcept {
+  if (bytes < kStreamingBytes) {
+    if (bytes > 0) std::memcpy(target, source, bytes);
+    return;
+  }
+  StreamBytes(static_cast<uint8_t*>(target), static_cast<const uint8_t*>(source), bytes);
+  StreamFence();
+}
+
+uint32_t CopyBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept {
+  auto* to = static_cast<uint8_t*>(target);
+  const auto* from = static_cast<const uint8_t*>(source);
+  const bool streaming = bytes >= kStreamingBytes;
+  while (bytes > 0) {
+    const size_t piece = std::min(bytes, kChecksumPiece);
+    crc = Crc32cExtend(crc, from, piece);
+    if (streaming) {
+      StreamBytes(to, from, piece);
+    } else {
+      std::memcpy(to, from, piece);
+    }
+    to += piece;
+    from += piece;
+    bytes -= piece;
+  }
+  if (streaming) StreamFence();
+  return crc;
+}
+
+}  // namespace kvferry
