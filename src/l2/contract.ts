@@ -168,6 +168,8 @@ export interface AdapterSpec {
 /** Names that a spec may use and that rooms above this one know. Left out: kvferry's own. */
 export interface KnownNames {
   readonly evictionPolicies: readonly string[];
+  /** Checks a spec inside a spec, as fault_inject has one; set by the registry. */
+  readonly parseNested?: (spec: unknown, path: string) => AdapterSpec;
 }
 
 /** How a type of adapter is known to the registry. */
@@ -176,7 +178,7 @@ export interface AdapterType {
   /** One sentence for help and errors. */
   readonly summary: string;
   /** Refuses a spec with a ConfigError naming `path.field`, what came and what is allowed (with the nearest known name); returns it with defaults filled in. Opens nothing. */
-  parse(spec: AdapterSpec, path: string, known?: KnownNames): AdapterSpec;
+  parse(spec: AdapterSpec, path: string, known?: Partial<KnownNames>): AdapterSpec;
   open(spec: AdapterSpec, context: AdapterContext): Promise<L2Adapter>;
   /** JSON Schema of the spec, for `--print-config-schema` and the docs. */
   readonly jsonSchema: Record<string, unknown>;
