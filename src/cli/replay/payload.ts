@@ -1,0 +1,1 @@
+export async function runPayloadReplay(): Promise<number> { return 1; }

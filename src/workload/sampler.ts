@@ -1,0 +1,46 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import type { ReplaySample } from "./replay-result.ts";
+
+/** Twice the points of the report's curves: thinning then halves the list and doubles the interval, so a run of any length fits. */
+const samplesMax = 1200;
+const firstIntervalMs = 20;
+
+/** Looks at a run at even distances of time, which grow with the run. */
+export class Sampler {
+  readonly #clock: Clock;
+  readonly #read: () => ReplaySample;
+  #samples: ReplaySample[] = [];
+  #intervalMs = firstIntervalMs;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, read: () => ReplaySample) {
+    this.#clock = clock;
+    this.#read = read;
+  }
+
+  start(): void {
+    this.#take();
+    this.#arm();
+  }
+
+  /** Takes the last sample and returns all. */
+  finish(): readonly ReplaySample[] {
+    this.#timer?.cancel();
+    this.#take();
+    return this.#samples;
+  }
+
+  #arm(): void {
+    this.#timer = this.#clock.setTimer(this.#intervalMs, () => {
+      this.#take();
+      this.#arm();
+    });
+  }
+
+  #take(): void {
+    this.#samples.push(this.#read());
+    if (this.#samples.length < samplesMax) return;
+    this.#samples = this.#samples.filter((_, index) => index % 2 === 0);
+    this.#intervalMs *= 2;
+  }
+}
