@@ -19,8 +19,9 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   storage: ["controllers", "policies", "l1", "l2", "plugins", "device", "native", "keys", "base"],
   workload: ["storage", "keys", "base"],
   client: ["wire", "keys", "base"],
+  demo: ["storage", "device", "keys", "native", "base"],
   server: ["wire", "storage", "device", "native", "keys", "base"],
-  cli: ["server", "client", "workload", "storage", "controllers", "l1", "device", "wire", "policies", "l2", "plugins", "keys", "native", "base"],
+  cli: ["server", "client", "demo", "workload", "storage", "controllers", "l1", "device", "wire", "policies", "l2", "plugins", "keys", "native", "base"],
 };
 
 /** The same for C++: native/<room> and what it may include besides itself and the system. */

@@ -1,0 +1,242 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { formatBytes } from "../base/bytes.ts";
+import { findModel, openModel, type OpenModel } from "./model-files.ts";
+import { startNarrator, type NarratorChild } from "./narrator-child.ts";
+import { newSequence } from "./narrator.ts";
+import { Llama } from "./llama.ts";
+import { chooseToken } from "./sampler.ts";
+import type { ChunkRecord, NarratorOrder, StoryEvent } from "./story-events.ts";
+import { StoryView, type ViewTarget } from "./story-view.ts";
+import { beginToken } from "./tokenizer.ts";
+
+export interface StoryDemoOptions {
+  /** A llama2.c checkpoint; default KVFERRY_MODEL, else the shipped model. */
+  readonly modelPath?: string;
+  /** L2 directory; default a temporary one that is deleted at the end. */
+  readonly directory?: string;
+  readonly prompt?: string;
+  /** The text ends at this many tokens, or where the model ends it. */
+  readonly tokensMax?: number;
+  readonly chunkTokens?: number;
+  /** 0 = the likeliest token always. */
+  readonly temperature?: number;
+  readonly seed?: number;
+  /** Pause before each token; default 18 ms on a terminal, 2 ms elsewhere. */
+  readonly paceMs?: number;
+  /** Where to show the story; undefined shows nothing. */
+  readonly view?: ViewTarget;
+}
+
+/** What the demo found out. `ok` is true when every promise held. */
+export interface StoryReport {
+  readonly model: string;
+  readonly text: string;
+  readonly tokens: number;
+  /** Tokens that process one had written when it was killed. */
+  readonly killedAtToken: number;
+  readonly signal: string;
+  /** Chunks that process one reported as on disk before it died. */
+  readonly chunksReportedStored: number;
+  readonly chunksRestored: number;
+  readonly chunkBytes: number;
+  readonly restoredTokens: number;
+  readonly computedTokens: number;
+  /** Restored chunks whose bytes differ from what process one had in its cache. */
+  readonly wrongChunks: number;
+  readonly sameBlocks: number;
+  readonly restoreMs: number;
+  readonly prefillMs: number;
+  readonly l1UsedBytesAtEnd: number;
+  readonly textEqual: boolean;
+  readonly ok: boolean;
+}
+
+const sentenceWordsMin = 4;
+const chunksBeforeKill = 2;
+
+/**
+ * The demo: process one writes a text and is killed with SIGKILL in the middle of a sentence; process two finds the sentence's KV on
+ * disk and goes on. The caller compares the joined text with one that was never interrupted, and every restored byte with its original.
+ */
+export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<StoryReport> {
+  const model = openModel(findModel(options.modelPath));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), "kvferry-story-"));
+  const { contextLength } = model.checkpoint.shape;
+  const order: Omit<NarratorOrder, "tokens" | "blockOrderSeed" | "measurePrefill"> = {
+    modelPath: model.checkpointPath,
+    tokenizerPath: model.tokenizerPath,
+    name: model.name,
+    directory,
+    tokensMax: Math.min(options.tokensMax ?? 200, contextLength),
+    chunkTokens: options.chunkTokens ?? 16,
+    temperature: options.temperature ?? 0,
+    seed: options.seed ?? 1,
+    paceMs: options.paceMs ?? (options.view?.columns === undefined ? 2 : 18),
+  };
+  const prompt = model.tokenizer.encode(options.prompt ?? defaultPrompt(model));
+  const view = options.view === undefined ? undefined : new StoryView(options.view);
+  try {
+    const expected = uninterrupted(model, prompt, order);
+    showHeading(view, model);
+    const first = await writeUntilKilled(model, { ...order, tokens: prompt, blockOrderSeed: 1, measurePrefill: false }, expected.length, view);
+    const second = await goOn(model, { ...order, tokens: first.tokens, blockOrderSeed: 2, measurePrefill: true }, view);
+    const report = judge(model, order, expected, first, second);
+    showVerdict(view, report);
+    return report;
+  } finally {
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** The shipped model knows this beginning; any other model starts with nothing. */
+function defaultPrompt(model: OpenModel): string {
+  return model.name === "ferry" ? "Once a storm" : "";
+}
+
+/** The same text, written by this process alone and never stored. */
+function uninterrupted(model: OpenModel, prompt: readonly number[], order: { tokensMax: number; temperature: number; seed: number }): number[] {
+  const llama = new Llama(model.checkpoint);
+  const sequence = newSequence(model, 0);
+  const tokens = [...prompt];
+  let logits = llama.prefill(tokens, sequence);
+  while (tokens.length < order.tokensMax) {
+    const token = chooseToken(logits, tokens.length - 1, order);
+    if (token === beginToken) break;
+    tokens.push(token);
+    if (tokens.length < order.tokensMax) logits = llama.forward(token, sequence);
+  }
+  return tokens;
+}
+
+interface FirstHalf {
+  readonly tokens: readonly number[];
+  readonly stored: readonly ChunkRecord[];
+  readonly signal: string;
+}
+
+async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expectedTokens: number, view: StoryView | undefined): Promise<FirstHalf> {
+  const tokens = [...order.tokens];
+  const stored: ChunkRecord[] = [];
+  let killed = false;
+  const child = startNarrator(order, (event, narrator) => {
+    if (event.type === "stored") stored.push(event.chunk);
+    // What was in the pipe when the signal was sent counts as written: a client has it.
+    if (event.type !== "token") return;
+    tokens.push(event.token);
+    view?.prose(pieceText(model, tokens, tokens.length - 1), "cyan");
+    if (killed || stored.length < chunksBeforeKill || tokens.length < expectedTokens * 0.55 || !isMidSentence(model.tokenizer.decode(tokens))) return;
+    killed = true;
+    narrator.kill("SIGKILL");
+  });
+  showProcess(view, child, "writes");
+  view?.prose(model.tokenizer.decode(tokens), "gray");
+  const end = await child.ended;
+  view?.endProse();
+  if (end.signal !== "SIGKILL") throw new Error(`process one ended by itself (code ${end.code}) before it could be killed after ${tokens.length} tokens`);
+  const bytes = stored.reduce((sum, chunk) => sum + chunk.bytes, 0);
+  view?.result("✗", `kill -9 ${child.pid}`, `in the middle of a sentence, ${tokens.length} tokens in. On disk: ${stored.length} chunks, ${formatBytes(bytes)}.`);
+  view?.line();
+  return { tokens, stored: stored.toSorted((a, b) => a.index - b.index), signal: end.signal };
+}
+
+interface SecondHalf {
+  readonly tokens: readonly number[];
+  readonly restored: Extract<StoryEvent, { type: "restored" }>;
+  readonly done: Extract<StoryEvent, { type: "done" }>;
+  readonly pid: number;
+}
+
+async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | undefined): Promise<SecondHalf> {
+  const tokens = [...order.tokens];
+  let restored: SecondHalf["restored"] | undefined;
+  let done: SecondHalf["done"] | undefined;
+  const child = startNarrator(order, (event) => {
+    if (event.type === "restored") {
+      restored = event;
+      showRestored(view, event, tokens.length);
+      view?.prose(model.tokenizer.decode(tokens), "gray");
+    } else if (event.type === "token") {
+      tokens.push(event.token);
+      view?.prose(pieceText(model, tokens, tokens.length - 1), "yellow");
+    } else if (event.type === "done") done = event;
+  });
+  showProcess(view, child, "takes over");
+  const end = await child.ended;
+  view?.endProse();
+  if (restored === undefined || done === undefined) throw new Error(`process two failed (code ${end.code}, signal ${end.signal})`);
+  return { tokens, restored, done, pid: child.pid };
+}
+
+function judge(model: OpenModel, order: { chunkTokens: number }, expected: readonly number[], first: FirstHalf, second: SecondHalf): StoryReport {
+  const { restored, done } = second;
+  const originals = new Map(first.stored.map((chunk) => [chunk.index, chunk]));
+  const compared = restored.chunks.filter((chunk) => originals.has(chunk.index));
+  const wrongChunks = compared.filter((chunk) => originals.get(chunk.index)?.digest !== chunk.digest).length;
+  const sameBlocks = compared.filter((chunk) => String(originals.get(chunk.index)?.blocks) === String(chunk.blocks)).length;
+  const textEqual = second.tokens.length === expected.length && second.tokens.every((token, index) => token === expected[index]);
+  // Chunks beyond the text as the caller knows it cannot be asked for, however many reached the disk.
+  const promised = first.stored.filter((chunk) => (chunk.index + 1) * order.chunkTokens <= first.tokens.length).length;
+  return {
+    model: model.modelName,
+    text: model.tokenizer.decode(second.tokens),
+    tokens: second.tokens.length,
+    killedAtToken: first.tokens.length,
+    signal: first.signal,
+    chunksReportedStored: first.stored.length,
+    chunksRestored: restored.chunks.length,
+    chunkBytes: restored.chunks[0]?.bytes ?? 0,
+    restoredTokens: restored.tokens,
+    computedTokens: first.tokens.length - restored.tokens,
+    wrongChunks,
+    sameBlocks,
+    restoreMs: restored.restoreMs,
+    prefillMs: done.coldPrefillMs,
+    l1UsedBytesAtEnd: done.l1UsedBytes,
+    textEqual,
+    ok: textEqual && wrongChunks === 0 && sameBlocks === 0 && compared.length > 0 && restored.chunks.length >= promised && done.l1UsedBytes === 0,
+  };
+}
+
+/** True a few words into a sentence, and not at its end. */
+function isMidSentence(text: string): boolean {
+  const sentence = text.slice(Math.max(...[...".!?\n"].map((mark) => text.lastIndexOf(mark))) + 1);
+  return /\w$/.test(sentence) && sentence.split(" ").length > sentenceWordsMin;
+}
+
+function pieceText(model: OpenModel, tokens: readonly number[], index: number): string {
+  return model.tokenizer.decodeBytes(tokens[index - 1], tokens[index]).toString("utf8");
+}
+
+function showHeading(view: StoryView | undefined, model: OpenModel): void {
+  const { shape } = model.checkpoint;
+  const bytesPerToken = 2 * shape.layerCount * shape.kvHeadCount * shape.headSize * 4;
+  view?.heading("A story in two processes");
+  view?.line(`${model.name}: a Llama of ${shape.layerCount} layers and ${shape.dim} dimensions, ${bytesPerToken} bytes of KV per token`);
+  view?.line();
+}
+
+function showProcess(view: StoryView | undefined, child: NarratorChild, what: string): void {
+  view?.line(`process ${child.pid} ${what}`);
+}
+
+function showRestored(view: StoryView | undefined, event: Extract<StoryEvent, { type: "restored" }>, tokens: number): void {
+  view?.result("✓", `found ${event.tokens} of ${tokens} tokens on disk`, `in ${event.restoreMs.toFixed(1)} ms: ${event.chunks.length} chunks, checksums right, put into other blocks`);
+}
+
+function showVerdict(view: StoryView | undefined, report: StoryReport): void {
+  view?.result(
+    report.wrongChunks === 0 ? "✓" : "✗",
+    `${report.chunksRestored - report.wrongChunks} of ${report.chunksRestored} chunks have the bytes that process one had`,
+    `(SHA-256 of each, taken in both processes)`,
+  );
+  view?.result("·", `prefill saved: ${report.restoredTokens} tokens`, `that take ${report.prefillMs.toFixed(1)} ms to compute here and took ${report.restoreMs.toFixed(1)} ms to load`);
+  view?.result(
+    report.textEqual ? "✓" : "✗",
+    report.textEqual ? "the same sentence:" : "the story changed:",
+    report.textEqual ? `all ${report.tokens} tokens are those of a run that nobody interrupted` : "the joined text differs from a run that nobody interrupted",
+  );
+  view?.line();
+}
