@@ -1,0 +1,601 @@
+import { formatBytes } from "../base/bytes.ts";
+import { systemClock, type Clock, type Timer } from "../base/clock.ts";
+import { Counters } from "../base/counters.ts";
+import { AdapterError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
+import { silentLogger, type Logger } from "../base/log.ts";
+import { SeededRandom, type Random } from "../base/random.ts";
+import {
+  EvictionController,
+  KeyGrid,
+  PrefetchController,
+  reserveWithEviction,
+  StoreController,
+  type GridRow,
+  type Obligation,
+} from "../controllers/index.ts";
+import { KeyBatch, packKeys } from "../keys/key-batch.ts";
+import { checkObjectLayout, imageFingerprint, type ObjectLayout } from "../keys/layout.ts";
+import { NamespaceTable } from "../keys/namespace.ts";
+import type { ObjectKey } from "../keys/object-key.ts";
+import { Admission, AdmissionClass, L1Manager, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
+import { adapterContext, openL2Adapter, type L2Adapter } from "../l2/index.ts";
+import { NativeRuntime } from "../native/runtime.ts";
+import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies, type AdapterDescriptor, type PressureAnswer, type StorePolicy } from "../policies/index.ts";
+import { isAdapter, parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
+import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
+import { quotaFile } from "./quota-file.ts";
+import { ReadHandle } from "./read-handle.ts";
+import { StoredWrite, WriteHandle } from "./write-handle.ts";
+
+/** What a storage gets from outside (law 8); all of it has a default for real use. */
+export interface StorageDependencies {
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+  readonly counters?: Counters;
+  /** A runtime that the caller owns and closes; the simulation passes a stepped one. */
+  readonly runtime?: NativeRuntime;
+  /** Most memory the process may use; default: what the kernel says. */
+  readonly memoryLimitBytes?: number;
+}
+
+/** Keys of one object group and rank, one per chunk, with what their bytes mean. */
+export interface KeyRow {
+  readonly keys: KeyBatch | readonly ObjectKey[];
+  readonly layout: ObjectLayout;
+  /** -1 (default) = the whole prefix is needed, w >= 1 = its last w chunks. */
+  readonly windowChunks?: number;
+}
+
+export interface WriteOptions {
+  readonly signal?: AbortSignal;
+  /** How long to wait for room; default l1.storeWaitMs. Infinity waits until the signal fires. */
+  readonly timeoutMs?: number;
+}
+
+export interface PrefetchOptions {
+  readonly signal?: AbortSignal;
+  /** When the prefix in hand is the answer; default l2.loadDeadlineMs. */
+  readonly deadlineMs?: number;
+  /** "prefix" (default): leading chunks. "full": all found chunks; the hit count is then the chunks present in every row. */
+  readonly fetching?: "prefix" | "full";
+  /** Whose lease it is, for status. */
+  readonly owner?: string;
+  /** Distinct readers that will retrieve (deliver) before the lease ends by itself; default 1. */
+  readonly deliveries?: number;
+  /** Answer from L1 alone. */
+  readonly skipL2?: boolean;
+}
+
+export interface CloseOptions {
+  /** How long open obligations and loads may take; default 30,000. */
+  readonly deadlineMs?: number;
+}
+
+export interface CloseReport {
+  /** Keys whose stores ended because of the close. Their objects are in no adapter that had not stored them. */
+  readonly unfinishedKeys: number;
+  /** True when some adapter still works on slots: their memory stays mapped until the process ends (law 2). */
+  readonly memoryKept: boolean;
+}
+
+/** The writer tag of stores. */
+const storeTag = 1;
+const sweepPauseMs = 1_000;
+
+/** Opens a storage. Refuses a bad configuration before anything is opened (ConfigError); a failed start undoes what was started. */
+export async function openStorage(config: StorageConfigInput, dependencies: StorageDependencies = {}): Promise<Storage> {
+  return Storage.open(parseStorageConfig(config), dependencies);
+}
+
+/**
+ * L1, L2 adapters, policies and controllers as one thing: the public face of kvferry in TypeScript. Reserve, fill, commit; prefetch, read,
+ * release. One storage belongs to one thread; several may be open at once.
+ */
+export class Storage implements AsyncDisposable {
+  readonly config: StorageConfig;
+  readonly counters: Counters;
+  readonly namespaces = new NamespaceTable();
+  readonly runtime: NativeRuntime;
+  readonly quotas: QuotaTable;
+  readonly #ownsRuntime: boolean;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #logger: Logger;
+  readonly #l1: L1Manager;
+  readonly #admission: Admission;
+  readonly #store: StoreController;
+  readonly #prefetch: PrefetchController;
+  readonly #eviction: EvictionController;
+  readonly #adapters: { readonly adapter: L2Adapter; readonly descriptor: AdapterDescriptor }[] = [];
+  readonly #openWrites = new Set<WriteHandle>();
+  readonly #refusedNoRoom;
+  readonly #expired;
+  readonly #dropsStored: boolean;
+  #peakUsedBytes = 0;
+  #nextAdapterIndex = 0;
+  #nextOwner = 0;
+  #sweepTimer: Timer | undefined;
+  #closing: Promise<CloseReport> | undefined;
+
+  /** Use openStorage. */
+  static async open(config: StorageConfig, dependencies: StorageDependencies): Promise<Storage> {
+    checkMemoryLimit(config.l1.sizeBytes, dependencies.memoryLimitBytes ?? memoryLimitBytes());
+    const storePolicy = await storePolicies.resolve(config.l2.storePolicy, "l2.storePolicy");
+    const prefetchPolicy = await prefetchPolicies.resolve(config.l2.prefetchPolicy, "l2.prefetchPolicy");
+    const evictionPolicy = await evictionPolicies.resolve(config.l1.evictionPolicy, "l1.evictionPolicy");
+    const quotas = await QuotaTable.open({
+      defaultQuotaBytes: config.quotas.defaultBytes,
+      store: config.quotas.path === "" ? undefined : quotaFile(config.quotas.path),
+    });
+    const runtime = dependencies.runtime ?? new NativeRuntime(config.engine);
+    let storage: Storage | undefined;
+    try {
+      storage = new Storage(config, dependencies, runtime, quotas, { storePolicy, prefetchPolicy, evictionPolicy });
+      for (const adapter of config.l2.adapters) await storage.addAdapter(adapter);
+    } catch (error) {
+      if (storage !== undefined) await storage.close({ deadlineMs: 0 });
+      else if (dependencies.runtime === undefined) await runtime.close();
+      throw error;
+    }
+    return storage;
+  }
+
+  private constructor(
+    config: StorageConfig,
+    dependencies: StorageDependencies,
+    runtime: NativeRuntime,
+    quotas: QuotaTable,
+    policies: {
+      readonly storePolicy: Awaited<ReturnType<typeof storePolicies.resolve>>;
+      readonly prefetchPolicy: Awaited<ReturnType<typeof prefetchPolicies.resolve>>;
+      readonly evictionPolicy: Awaited<ReturnType<typeof evictionPolicies.resolve>>;
+    },
+  ) {
+    this.config = config;
+    this.runtime = runtime;
+    this.quotas = quotas;
+    this.#ownsRuntime = dependencies.runtime === undefined;
+    this.#clock = dependencies.clock ?? systemClock;
+    this.#random = dependencies.random ?? new SeededRandom(crypto.getRandomValues(new Uint32Array(1))[0]);
+    this.#logger = dependencies.logger ?? silentLogger;
+    this.counters = dependencies.counters ?? new Counters();
+    const { l1, l2 } = config;
+    const arena = runtime.openArena({
+      sizeBytes: l1.sizeBytes,
+      alignBytes: l1.alignBytes,
+      hugePages: l1.hugePages,
+      sharedName: l1.sharedName === "" ? undefined : l1.sharedName,
+    });
+    this.#l1 = new L1Manager(arena, new runtime.binding.InternTable(32, 16), { store: l1.storeShare, load: l1.loadShare });
+    this.#admission = new Admission(this.#clock, this.counters, l1.queueMax);
+    const common = { l1: this.#l1, clock: this.#clock, counters: this.counters, logger: this.#logger };
+    this.#eviction = new EvictionController(
+      { ...common, createPolicy: (context) => policies.evictionPolicy.create(context), namespaces: this.namespaces, quotas },
+      { triggerWatermark: l1.evictionTriggerWatermark, evictionRatio: l1.evictionRatio },
+    );
+    const storePolicy = policies.storePolicy.create({ namespaces: this.namespaces });
+    this.#store = new StoreController(
+      { ...common, policy: storePolicy, random: this.#random, onIoEnded: () => this.#admission.pump() },
+      {
+        attemptsMax: l2.storeAttemptsMax,
+        retryDelayMs: l2.storeRetryDelayMs,
+        retryKeysPerSecond: l2.storeRetryKeysPerSecond,
+        deadlineMs: l2.storeDeadlineMs,
+        bytesInFlightMax: l2.storeBytesInFlightMax,
+      },
+    );
+    this.#prefetch = new PrefetchController(
+      {
+        ...common,
+        admission: this.#admission,
+        policy: policies.prefetchPolicy.create({ namespaces: this.namespaces }),
+        makeRoom: (bytes) => this.#eviction.makeRoom(bytes),
+      },
+      { deadlineMs: l2.loadDeadlineMs, loadTimeoutMs: l2.loadTimeoutMs, inFlightMax: l2.prefetchMaxInFlight, leaseTtlMs: l1.readTtlSeconds * 1000 },
+    );
+    this.#dropsStored = dropsStored(storePolicy);
+    this.#l1.observe({ onFreed: () => this.#admission.pump() });
+    runtime.onDrained = () => this.#admission.pump();
+    this.#refusedNoRoom = this.counters.counter("kvferry_writes_refused_total", { reason: "no_room" });
+    this.#expired = this.counters.counter("kvferry_leases_expired_total");
+    this.counters.gauge("kvferry_l1_used_bytes", () => this.#l1.usedBytes);
+    this.counters.gauge("kvferry_l1_capacity_bytes", () => arena.capacityBytes);
+    for (const warning of config.warnings) this.#logger.warn("config", warning);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ write
+
+  /**
+   * Stages slots for the longest leading run of chunks that fits, waiting for room if none does. Rejects with CapacityError (no room in
+   * time, object too large), AbortError or ClosedError; then nothing is held. With one row each key is a chunk.
+   */
+  reserveWrite(keys: KeyBatch | readonly ObjectKey[], layout: ObjectLayout, options: WriteOptions = {}): Promise<WriteHandle> {
+    return this.reserveWriteRows([{ keys, layout }], options);
+  }
+
+  /** As reserveWrite, for several object groups or ranks: a chunk is granted with all its rows or not at all. */
+  async reserveWriteRows(rows: readonly KeyRow[], options: WriteOptions = {}): Promise<WriteHandle> {
+    this.#requireOpen();
+    options.signal?.throwIfAborted();
+    const grid = this.#grid(rows);
+    this.#checkSizes(grid, AdmissionClass.store);
+    const request: ReserveRequest = {
+      keys: grid.keys,
+      rowSizes: grid.rowSizes,
+      tag: storeTag,
+      temporary: false,
+      charge: AdmissionClass.store,
+      wanted: this.#notHeldEverywhere(grid.keys),
+    };
+    const admission = {
+      charge: AdmissionClass.store,
+      saltId: this.#saltId(grid.keys),
+      attempt: () => reserveWithEviction(this.#l1, request, (bytes) => this.#eviction.makeRoom(bytes)),
+      what: `a write of ${grid.columns} chunks`,
+      signal: options.signal,
+    };
+    const grant = this.#admission.tryNow({ ...admission, timeoutMs: 0 }) ?? (await this.#waitForRoom(admission, grid, options));
+    return this.#giveOut(grid, grant);
+  }
+
+  /** Only WriteHandle calls this. */
+  commitWrite(handle: WriteHandle): StoredWrite {
+    this.#openWrites.delete(handle);
+    const statuses = this.#l1.commit(handle.refs, storeTag);
+    const published: number[] = [];
+    for (let position = 0; position < statuses.length; position++) if (statuses[position] === 0) published.push(position);
+    const obligation = published.length === 0 ? undefined : this.#owe(handle, published);
+    return new StoredWrite(published.length, statuses.length - published.length, obligation);
+  }
+
+  /** Only WriteHandle calls this. */
+  abortWrite(handle: WriteHandle): void {
+    this.#openWrites.delete(handle);
+    this.#l1.abort(handle.refs, storeTag);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- read
+
+  /**
+   * How much of this prefix can be read: leases what L1 has, joins what is being written, loads the rest from L2 until the deadline. Misses
+   * are values; rejects with AbortError or ClosedError only.
+   */
+  prefetch(keys: KeyBatch | readonly ObjectKey[], layout: ObjectLayout, options: PrefetchOptions = {}): Promise<ReadHandle> {
+    return this.prefetchRows([{ keys, layout }], options);
+  }
+
+  /** As prefetch, for several object groups or ranks: a chunk counts only with all rows that need it. */
+  async prefetchRows(rows: readonly KeyRow[], options: PrefetchOptions = {}): Promise<ReadHandle> {
+    this.#requireOpen();
+    const grid = this.#grid(rows);
+    const answer = await this.#prefetch.prefetch({
+      grid,
+      fetching: options.fetching ?? "prefix",
+      owner: options.owner ?? `reader ${++this.#nextOwner}`,
+      saltId: this.#saltId(grid.keys),
+      deliveries: options.deliveries ?? 1,
+      deadlineMs: options.deadlineMs,
+      signal: options.signal,
+      skipL2: options.skipL2,
+    });
+    if (this.#closing !== undefined) {
+      if (answer.lease.live) this.#l1.release(answer.lease);
+      throw new ClosedError("the storage");
+    }
+    this.#notePeak();
+    this.#sweepLater();
+    return new ReadHandle(this, grid, answer);
+  }
+
+  /** Only ReadHandle calls this. */
+  releaseRead(lease: ReadLease): void {
+    this.#l1.release(lease);
+  }
+
+  // ------------------------------------------------------------------------------------------------------- management
+
+  /** The packed form of keys that share a layout: pack once, use for a write and a prefetch. */
+  packKeys(keys: readonly ObjectKey[], layout: ObjectLayout): KeyBatch {
+    return packKeys(keys, imageFingerprint(layout), this.namespaces);
+  }
+
+  get arena(): L1Manager["arena"] {
+    return this.#l1.arena;
+  }
+
+  /** Opens one more adapter while the storage runs. Returns its name. */
+  async addAdapter(adapter: StorageConfig["l2"]["adapters"][number]): Promise<string> {
+    this.#requireOpen();
+    const index = this.#nextAdapterIndex++;
+    const opened = isAdapter(adapter) ? adapter : await openL2Adapter(adapter, this.#adapterContext(this.#adapterName(adapter.type, index)));
+    const descriptor = { index, name: opened.name, type: opened.type };
+    this.#adapters.push({ adapter: opened, descriptor });
+    this.#store.addAdapter(opened, descriptor);
+    this.#prefetch.addAdapter(opened, descriptor);
+    return opened.name;
+  }
+
+  /** Removes an adapter: unsent stores end dropped(removed), running ones are waited for. Rejects with AdapterError when they outlast the deadline. */
+  async removeAdapter(name: string, options: CloseOptions = {}): Promise<void> {
+    const position = this.#adapters.findIndex(({ descriptor }) => descriptor.name === name);
+    if (position < 0) throw new RangeError(`no adapter is called ${JSON.stringify(name)}; there are: ${this.#adapters.map((entry) => entry.descriptor.name).join(", ")}`);
+    const { adapter, descriptor } = this.#adapters[position];
+    this.#prefetch.removeAdapter(descriptor.index);
+    this.#adapters.splice(position, 1);
+    const drained = await this.#store.removeAdapter(descriptor.index, options.deadlineMs ?? closeDeadlineMs);
+    if (!drained) throw new AdapterError(name, "still works on stores after the deadline; it takes no new ones and its memory returns when it is done", { retryable: true });
+    await adapter.close();
+  }
+
+  get adapters(): readonly L2Adapter[] {
+    return this.#adapters.map(({ adapter }) => adapter);
+  }
+
+  /** Drops everything from L1 that nobody holds; with `force` also what is held, as soon as it is not any more. */
+  clearL1(options: { readonly force?: boolean } = {}): { readonly removed: number; readonly pending: number; readonly held: number } {
+    return this.#l1.clear(options.force ?? false);
+  }
+
+  /** Largest object that a write can ever get. */
+  largestObjectBytes(): number {
+    const capacity = this.#l1.arena.capacityBytes;
+    const shared = Math.floor((1 - this.config.l1.loadShare) * capacity);
+    // Beyond a third of L1 the classes share one pool, and one object may take all of it.
+    return shared >= capacity / 3 ? Math.min(capacity, segmentBytesMax) : Math.min(shared, segmentBytesMax);
+  }
+
+  /** Resolves when no store is owed and no load runs. */
+  async idle(): Promise<void> {
+    do {
+      await this.#store.idle();
+      await this.#prefetch.idle();
+    } while (this.#store.openKeys > 0 || this.#prefetch.loadsInFlight > 0);
+  }
+
+  /** What a person or a monitor asks. Costs O(objects); not for hot paths. */
+  status(): StorageStatus {
+    const arena = this.#l1.arena.stats();
+    this.#notePeak();
+    return {
+      l1: {
+        capacityBytes: arena.capacityBytes,
+        usedBytes: arena.usedBytes,
+        peakUsedBytes: this.#peakUsedBytes,
+        stagedBytes: this.#l1.stagedBytes,
+        drainingBytes: arena.drainingBytes,
+        storeBytes: this.#l1.chargedBytes(AdmissionClass.store),
+        loadBytes: this.#l1.chargedBytes(AdmissionClass.load),
+        leases: this.#l1.leaseCount,
+        openWrites: this.#openWrites.size,
+        waiting: this.#admission.waitingCount,
+        ...this.#l1.counts(),
+        arena,
+      },
+      policies: { store: this.config.l2.storePolicy, prefetch: this.config.l2.prefetchPolicy, eviction: this.config.l1.evictionPolicy },
+      obligations: { openKeys: this.#store.openKeys, unsentBytes: this.#store.unsentBytes, lanes: this.#store.status() },
+      adapters: this.#adapters.map(({ adapter }) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
+      engine: this.runtime.stats(),
+      counters: this.counters.snapshot(),
+    };
+  }
+
+  /** Bytes of L1 in use now, and the most there were. Cheap. */
+  get usage(): { readonly usedBytes: number; readonly peakUsedBytes: number } {
+    this.#notePeak();
+    return { usedBytes: this.#l1.usedBytes, peakUsedBytes: this.#peakUsedBytes };
+  }
+
+  /** Requests that wait for room in L1. Cheap. */
+  get waitingCount(): number {
+    return this.#admission.waitingCount;
+  }
+
+  /** Lines for the start-up banner: what was decided, and what will surprise (law 10). */
+  banner(): string[] {
+    const { l1, l2, warnings } = this.config;
+    const engine = this.runtime.stats();
+    return [
+      `L1 ${formatBytes(this.arena.capacityBytes)}, eviction ${l1.evictionPolicy}, store policy ${l2.storePolicy}, prefetch policy ${l2.prefetchPolicy}; largest object ${formatBytes(this.largestObjectBytes())}`,
+      ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
+      ...this.#adapters.map(({ adapter }) => `L2 ${adapter.name}: ${adapter.describe()}`),
+      ...warnings.map((warning) => `warning: ${warning}`),
+    ];
+  }
+
+  /**
+   * Stops intake, aborts open writes, ends leases, drains stores and loads until the deadline, then closes adapters, memory and threads.
+   * Idempotent: further calls get the same report.
+   */
+  close(options: CloseOptions = {}): Promise<CloseReport> {
+    this.#closing ??= this.#close(options.deadlineMs ?? closeDeadlineMs);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- private
+
+  async #close(deadlineMs: number): Promise<CloseReport> {
+    this.#sweepTimer?.cancel();
+    this.#eviction.close();
+    this.#admission.close();
+    for (const handle of this.#openWrites) handle[Symbol.dispose]();
+    const unfinishedKeys = await this.#store.close(deadlineMs);
+    const loads = await this.#prefetch.close(deadlineMs);
+    this.#l1.expireLeases(Infinity);
+    for (const { adapter } of this.#adapters) {
+      try {
+        await adapter.close();
+      } catch (error) {
+        this.#logger.error("adapter_close", `${adapter.name} did not close: ${errorText(error)}`);
+      }
+    }
+    // Adapters settle what they had when they close; give those answers their turn.
+    await Promise.race([this.idle(), new Promise<void>((resolve) => void this.#clock.setTimer(1_000, resolve))]);
+    const memoryKept = this.#l1.arena.stats().slotsInIo > 0;
+    if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
+    else this.#l1.arena.close();
+    if (this.#ownsRuntime && !memoryKept) await this.runtime.close();
+    return { unfinishedKeys, memoryKept };
+  }
+
+  #requireOpen(): void {
+    if (this.#closing !== undefined) throw new ClosedError("the storage");
+  }
+
+  #grid(rows: readonly KeyRow[]): KeyGrid {
+    return new KeyGrid(
+      rows.map(({ keys, layout, windowChunks = -1 }): GridRow => {
+        checkObjectLayout(layout);
+        return { keys: keys instanceof KeyBatch ? keys : this.packKeys(keys, layout), sizeBytes: layout.sizeBytes, windowChunks };
+      }),
+    );
+  }
+
+  #saltId(keys: KeyBatch): number {
+    return keys.count === 0 ? 0 : this.namespaces.saltId(keys.namespaceId(0));
+  }
+
+  /** An object that can never fit is refused at once, with the largest that can. */
+  #checkSizes(grid: KeyGrid, charge: AdmissionClass): void {
+    const chunkBytes = grid.rowSizes.reduce((sum, size) => sum + this.#l1.footprint(size), 0);
+    const largest = Math.max(...grid.rowSizes.map((size) => this.#l1.footprint(size)));
+    if (largest <= segmentBytesMax && chunkBytes <= this.#l1.limitBytes(charge, largest)) return;
+    throw new CapacityError(
+      "KVFERRY_OBJECT_TOO_LARGE",
+      `a chunk of ${formatBytes(chunkBytes)} (${grid.rowSizes.length} objects) cannot fit into this L1 of ${formatBytes(this.arena.capacityBytes)}; the largest object that fits is ${formatBytes(this.largestObjectBytes())}`,
+    );
+  }
+
+  /** 0 per key that every adapter holds already and that would leave L1 at once anyway: copying it would be work for nothing. */
+  #notHeldEverywhere(keys: KeyBatch): Uint8Array | undefined {
+    if (!this.#dropsStored || this.#adapters.length === 0) return undefined;
+    let heldByAll: Uint8Array | undefined;
+    for (const { adapter } of this.#adapters) {
+      if (adapter.holds === undefined) return undefined;
+      const held = adapter.holds(keys);
+      if (heldByAll === undefined) heldByAll = held.slice();
+      else for (let index = 0; index < held.length; index++) heldByAll[index] &= held[index];
+    }
+    return heldByAll?.includes(1) === true ? heldByAll.map((held) => 1 - held) : undefined;
+  }
+
+  async #waitForRoom(
+    admission: { readonly charge: typeof AdmissionClass.store; readonly saltId: number; readonly attempt: () => WriteGrant | undefined; readonly what: string; readonly signal?: AbortSignal },
+    grid: KeyGrid,
+    options: WriteOptions,
+  ): Promise<WriteGrant> {
+    const waitMs = options.timeoutMs ?? this.config.l1.storeWaitMs;
+    const neededBytes = grid.columns * grid.rowSizes.reduce((sum, size) => sum + this.#l1.footprint(size), 0);
+    const pressure = { neededBytes, unsentBytes: this.#store.unsentBytes, waitMs };
+    const answer = this.#store.answerPressure(pressure, configuredAnswer(this.config.l2.storePressure, waitMs));
+    if (answer.action === "drop_oldest") this.#store.dropOldestUnsent(neededBytes);
+    try {
+      return await this.#admission.wait({ ...admission, timeoutMs: answer.action === "drop_newest" ? 0 : answer.action === "wait" ? Math.min(answer.timeoutMs, waitMs) : waitMs });
+    } catch (error) {
+      if (error instanceof CapacityError) this.#refusedNoRoom.add(grid.cellCount);
+      throw error;
+    }
+  }
+
+  #giveOut(grid: KeyGrid, grant: WriteGrant): WriteHandle {
+    const handle = new WriteHandle(this, grid, grant, this.#clock.nowMs() + this.config.l1.writeTtlSeconds * 1000);
+    if (this.#closing !== undefined) {
+      this.#l1.abort(grant.refs, storeTag);
+      throw new ClosedError("the storage");
+    }
+    this.#openWrites.add(handle);
+    this.#notePeak();
+    this.#sweepLater();
+    return handle;
+  }
+
+  /** The obligation of what a commit published. */
+  #owe(handle: WriteHandle, published: readonly number[]): Obligation {
+    const { grid } = handle;
+    const sizes = new Uint32Array(published.length);
+    for (let index = 0; index < published.length; index++) sizes[index] = grid.sizeOf(handle.keyIndices[published[index]]);
+    if (published.length === handle.count) {
+      const keys = handle.count === grid.cellCount ? grid.keys : grid.keys.pick(handle.keyIndices);
+      return this.#store.accept(keys, handle.refs, sizes);
+    }
+    const refs = new Uint32Array(2 * published.length);
+    for (let index = 0; index < published.length; index++) {
+      refs[2 * index] = handle.refs[2 * published[index]];
+      refs[2 * index + 1] = handle.refs[2 * published[index] + 1];
+    }
+    return this.#store.accept(grid.keys.pick(published.map((position) => handle.keyIndices[position])), refs, sizes);
+  }
+
+  #adapterName(type: string, index: number): string {
+    return this.#adapters.some(({ descriptor }) => descriptor.name === type) ? `${type}#${index}` : type;
+  }
+
+  #adapterContext(name: string): Parameters<typeof openL2Adapter>[1] {
+    return adapterContext({
+      name,
+      clock: this.#clock,
+      random: this.#random,
+      logger: this.#logger,
+      counters: this.counters,
+      namespaces: this.namespaces,
+      native: this.runtime,
+      createEvictionPolicy: (policyName, context) => evictionPolicies.find(policyName, "eviction.eviction_policy").create(context),
+      quotaBytes: (cacheSalt) => this.quotas.get(cacheSalt),
+    });
+  }
+
+  #notePeak(): void {
+    const usedBytes = this.#l1.usedBytes;
+    if (usedBytes > this.#peakUsedBytes) this.#peakUsedBytes = usedBytes;
+  }
+
+  /** While writes or leases are open, looks once a second for those whose time has run out. */
+  #sweepLater(): void {
+    if (this.#sweepTimer !== undefined || this.#closing !== undefined) return;
+    this.#sweepTimer = this.#clock.setTimer(sweepPauseMs, () => {
+      this.#sweepTimer = undefined;
+      const nowMs = this.#clock.nowMs();
+      this.#expired.add(this.#l1.expireLeases(nowMs));
+      for (const handle of this.#openWrites) {
+        if (handle.deadlineMs > nowMs) continue;
+        this.#expired.add(1);
+        this.#openWrites.delete(handle);
+        handle.expire();
+        this.#l1.abort(handle.refs, storeTag);
+      }
+      if (this.#openWrites.size > 0 || this.#l1.leaseCount > 0) this.#sweepLater();
+    });
+  }
+}
+
+/** Segments of the arena are at most this large, and an object lies in one. */
+const segmentBytesMax = 2 ** 30;
+const closeDeadlineMs = 30_000;
+
+/** Whether the policy lets an object go once every adapter has it; asked once, under supervision. */
+function dropsStored(policy: StorePolicy): boolean {
+  try {
+    return policy.decideL1({ storedCount: 1, failedCount: 0, droppedCount: 0 }) === "drop";
+  } catch {
+    // A policy that throws here throws again where it matters, and is counted and reported there.
+    return false;
+  }
+}
+
+function configuredAnswer(action: PressureAnswer["action"], waitMs: number): PressureAnswer {
+  return action === "wait" ? { action, timeoutMs: waitMs } : { action };
+}
+
+/** State in numbers and words; also what `kvferry status` will show. */
+export interface StorageStatus {
+  readonly l1: Readonly<Record<string, unknown>> & { readonly capacityBytes: number; readonly usedBytes: number; readonly peakUsedBytes: number };
+  readonly policies: { readonly store: string; readonly prefetch: string; readonly eviction: string };
+  readonly obligations: { readonly openKeys: number; readonly unsentBytes: number; readonly lanes: readonly Record<string, unknown>[] };
+  readonly adapters: readonly Record<string, unknown>[];
+  readonly engine: unknown;
+  readonly counters: Readonly<Record<string, number>>;
+}
