@@ -1,18 +1,27 @@
 {
+  # The fallback build, for a host with Python and a compiler but no CMake: plain C++, no CUDA sources. See docs/building.md.
   "includes": ["native/sources.gypi"],
   "targets": [
     {
       "target_name": "kvferry",
       "sources": ["<@(kvferry_core_sources)", "<@(kvferry_napi_sources)"],
       "include_dirs": [
-        "<!(node -p \"require('node-addon-api').include_dir\")",
         "native/core",
-        "native/napi"
+        "native/napi",
+        "native",
+        "<!(node -p \"require('node-addon-api').include_dir\")",
+        "<!(node -p \"require('node-api-headers').include_dir\")"
       ],
-      "cflags_cc": ["-std=c++17", "-fvisibility=hidden", "-fno-strict-aliasing", "-Wall", "-Wextra"],
-      "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
-      "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map"],
-      "libraries": ["-lrt", "-lpthread"]
+      "defines": ["NAPI_VERSION=9"],
+      "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden", "-fno-strict-aliasing"],
+      "cflags_cc!": ["-fno-rtti", "-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
+      "cflags_cc": ["-std=c++17", "-fexceptions", "-fvisibility-inlines-hidden"],
+      "conditions": [
+        ["OS=='linux'", {
+          "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-s", "-pthread"],
+          "libraries": ["-ldl", "-lrt"]
+        }]
+      ]
     }
   ]
 }

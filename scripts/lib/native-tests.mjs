@@ -12,7 +12,7 @@ export async function nativeTests({ sanitize = "", filter } = {}) {
     console.log(`skipped: ${skipped} native tests need CMake and GoogleTest (apt install cmake libgtest-dev)`);
     return { passed: 0, failed: 0, skipped };
   }
-  const directory = join(root, "build", `test-${sanitize === "" ? "plain" : sanitize}`);
+  const directory = join(root, ".build", `native-${sanitize === "" ? "plain" : sanitize}`);
   mkdirSync(directory, { recursive: true });
   await run("cmake", ["-S", root, "-B", directory, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DKVFERRY_TESTS=ON", "-DKVFERRY_ADDON=OFF", `-DKVFERRY_SANITIZE=${sanitize}`]);
   await run("cmake", ["--build", directory, "--parallel", "2"]);
