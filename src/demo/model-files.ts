@@ -28,14 +28,18 @@ export function shippedModel(): ModelFiles {
 
 /**
  * The model to run: `path` when given, else the file that KVFERRY_MODEL names, else the shipped one. A tokenizer lies beside its
- * checkpoint: NAME.tok.bin for NAME.bin, or llama2.c's tok512.bin or tokenizer.bin.
+ * checkpoint unless named: NAME.tok.bin for NAME.bin, or llama2.c's tok512.bin or tokenizer.bin.
  */
-export function findModel(path: string | undefined = process.env.KVFERRY_MODEL): ModelFiles {
+export function findModel(path: string | undefined = process.env.KVFERRY_MODEL, tokenizerPath?: string): ModelFiles {
   if (path === undefined || path === "") return shippedModel();
   const checkpointPath = resolve(path);
   if (!existsSync(checkpointPath)) throw new RangeError(`there is no model at ${checkpointPath}; give a llama2.c checkpoint (.bin), or none for the shipped model`);
   const folder = dirname(checkpointPath);
   const name = checkpointPath.slice(folder.length + 1).replace(/\.bin$/, "");
+  if (tokenizerPath !== undefined) {
+    if (!existsSync(tokenizerPath)) throw new RangeError(`there is no tokenizer at ${resolve(tokenizerPath)}`);
+    return { name, checkpointPath, tokenizerPath: resolve(tokenizerPath) };
+  }
   const candidates = [`${name}.tok.bin`, "tok512.bin", "tokenizer.bin"];
   const tokenizer = candidates.find((candidate) => existsSync(join(folder, candidate)));
   if (tokenizer === undefined) throw new RangeError(`there is no tokenizer beside ${checkpointPath}; looked for ${candidates.join(", ")}`);

@@ -28,7 +28,11 @@ export async function narrate(order: NarratorOrder, emit: (event: StoryEvent) =>
     let savedTokens = restored.tokens - (restored.tokens % order.chunkTokens);
     const saveFullChunks = (): void => {
       for (; savedTokens + order.chunkTokens <= sequence.length; savedTokens += order.chunkTokens)
-        saves.push(link.save(sequence, tokens, savedTokens / order.chunkTokens).then((chunk) => chunk !== undefined && emit({ type: "stored", chunk })) as Promise<void>);
+        saves.push(save(savedTokens / order.chunkTokens));
+    };
+    const save = async (index: number): Promise<void> => {
+      const chunk = await link.save(sequence, tokens, index);
+      if (chunk !== undefined) emit({ type: "stored", chunk });
     };
     let logits = llama.prefill(tokens.slice(sequence.length), sequence);
     saveFullChunks();

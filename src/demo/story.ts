@@ -15,6 +15,8 @@ import { beginToken } from "./tokenizer.ts";
 export interface StoryDemoOptions {
   /** A llama2.c checkpoint; default KVFERRY_MODEL, else the shipped model. */
   readonly modelPath?: string;
+  /** Its tokenizer; default: looked for beside it. */
+  readonly tokenizerPath?: string;
   /** L2 directory; default a temporary one that is deleted at the end. */
   readonly directory?: string;
   readonly prompt?: string;
@@ -62,7 +64,7 @@ const chunksBeforeKill = 2;
  * disk and goes on. The caller compares the joined text with one that was never interrupted, and every restored byte with its original.
  */
 export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<StoryReport> {
-  const model = openModel(findModel(options.modelPath));
+  const model = openModel(findModel(options.modelPath, options.tokenizerPath));
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), "kvferry-story-"));
   const { contextLength } = model.checkpoint.shape;
   const order: Omit<NarratorOrder, "tokens" | "blockOrderSeed" | "measurePrefill"> = {

@@ -25,6 +25,8 @@ export function demoCommand(terminal: Terminal, finish: (exitCode: number) => vo
       if (exitCode !== exitCodes.ok) return finish(exitCode);
       terminal.out("\nAct 2: a small model writes, is killed with SIGKILL, and goes on from disk\n\n");
       const { runStoryDemo } = await import("../../demo/story.ts");
-      finish((await runStoryDemo({ model: flags.model, tokenizer: flags.tokenizer, write: (text: string) => terminal.out(text) })) ? exitCodes.ok : exitCodes.failed);
+      const view = { write: (text: string) => terminal.out(text), columns: terminal.interactive ? terminal.columns : undefined, color: terminal.interactive };
+      const report = await runStoryDemo({ modelPath: flags.model, tokenizerPath: flags.tokenizer, view });
+      finish(report.ok ? exitCodes.ok : exitCodes.failed);
     });
 }
