@@ -13,7 +13,7 @@ export function reserveWithEviction(l1: L1Manager, request: ReserveRequest, make
   const perChunk = request.rowSizes.length;
   const granted = grant.chunks * perChunk;
   if (granted === request.keys.count) return grant;
-  const missingBytes = l1.missingBytes(request.charge, neededBytes(l1, request, grant));
+  const missingBytes = l1.bytes.missing(request.charge, neededBytes(l1, request, grant));
   if (missingBytes === 0 || makeRoom(missingBytes) === 0) return grant.chunks > 0 ? grant : undefined;
   const rest = l1.reserve({
     ...request,
@@ -30,7 +30,7 @@ export function neededBytes(l1: L1Manager, request: ReserveRequest, grant: Write
   const perChunk = request.rowSizes.length;
   let bytes = 0;
   for (let index = grant.chunks * perChunk; index < request.keys.count; index++)
-    if (grant.statuses[index] === WriteStatus.noRoom) bytes += l1.footprint(request.rowSizes[index % perChunk]);
+    if (grant.statuses[index] === WriteStatus.noRoom) bytes += l1.bytes.footprint(request.rowSizes[index % perChunk]);
   return bytes;
 }
 

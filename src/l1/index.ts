@@ -6,10 +6,10 @@ export {
   WriteStatus,
   type L1Counts,
   type L1Observer,
-  type L1Shares,
   type ReserveRequest,
   type WriteGrant,
 } from "./l1-manager.ts";
+export { ClassBytes, type L1Shares } from "./class-bytes.ts";
 export { ReadLease } from "./lease.ts";
 export { AdmissionClass, ObjectState } from "./object-table.ts";
 export { PagedUint32Array } from "./paged-array.ts";

@@ -1,8 +1,8 @@
 import { assert } from "../base/assert.ts";
-import { roundUp } from "../base/bytes.ts";
 import { StateError } from "../base/errors.ts";
 import type { KeyBatch } from "../keys/key-batch.ts";
 import type { NativeArena, NativeInternTable } from "../native/binding.ts";
+import { ClassBytes, type L1Shares } from "./class-bytes.ts";
 import { ReadLease } from "./lease.ts";
 import { AdmissionClass, ObjectState, ObjectTable } from "./object-table.ts";
 
@@ -69,12 +69,6 @@ export interface L1Observer {
   onUnstaged?(keyIds: Uint32Array): void;
 }
 
-/** Parts of the capacity that stores leave to loads and loads leave to stores. */
-export interface L1Shares {
-  readonly store: number;
-  readonly load: number;
-}
-
 export interface L1Counts {
   readonly residentObjects: number;
   readonly stagedObjects: number;
@@ -99,11 +93,10 @@ export class L1Manager {
   readonly arena: NativeArena;
   readonly keys: NativeInternTable;
   readonly table = new ObjectTable();
+  /** Who pays for what, and what each class may take. */
+  readonly bytes: ClassBytes;
   readonly #observers: L1Observer[] = [];
   readonly #leases = new Set<ReadLease>();
-  readonly #chargedBytes = [0, 0, 0];
-  readonly #shares: L1Shares;
-  #largestObjectBytes = 0;
   #residentCount = 0;
   #stagedCount = 0;
   #stagedBytes = 0;
@@ -113,48 +106,11 @@ export class L1Manager {
   constructor(arena: NativeArena, keys: NativeInternTable, shares: L1Shares = { store: 0.25, load: 0.25 }) {
     this.arena = arena;
     this.keys = keys;
-    this.#shares = shares;
+    this.bytes = new ClassBytes(arena, shares);
   }
 
   observe(observer: L1Observer): void {
     this.#observers.push(observer);
-  }
-
-  // ------------------------------------------------------------------------------------------------------------ room
-
-  /** Bytes an object takes in the arena. */
-  footprint(sizeBytes: number): number {
-    return roundUp(sizeBytes, this.arena.alignBytes);
-  }
-
-  /**
-   * Most bytes that objects charged to `charge` may take together. Each class leaves the other its share, and at least one of the
-   * largest objects seen; an L1 of one or two objects is one pool.
-   */
-  limitBytes(charge: AdmissionClass, objectBytes = this.#largestObjectBytes): number {
-    const capacity = this.arena.capacityBytes;
-    const largest = Math.max(objectBytes, this.#largestObjectBytes);
-    if (this.isSinglePool(largest)) return capacity;
-    const otherShare = charge === AdmissionClass.store ? this.#shares.load : this.#shares.store;
-    return capacity - Math.max(Math.floor(otherShare * capacity), largest);
-  }
-
-  /** True when L1 holds at most two objects of this size, so that shares cannot be cut from it. */
-  isSinglePool(objectBytes = this.#largestObjectBytes): boolean {
-    return this.arena.capacityBytes < 3 * this.footprint(objectBytes);
-  }
-
-  /**
-   * Bytes that eviction must give up before `neededBytes` more can be had by this class: what the class may still take, less what is
-   * free. Evicting beyond the class's share would give up cached objects for nothing.
-   */
-  missingBytes(charge: AdmissionClass, neededBytes: number): number {
-    const allowed = Math.min(neededBytes, this.limitBytes(charge) - this.#chargedBytes[charge]);
-    return Math.max(0, allowed - (this.arena.capacityBytes - this.usedBytes));
-  }
-
-  chargedBytes(charge: AdmissionClass): number {
-    return this.#chargedBytes[charge];
   }
 
   get usedBytes(): number {
@@ -297,14 +253,13 @@ export class L1Manager {
    * against it. Each slot must be resident.
    */
   lease(slots: ArrayLike<number>, owner: string, deliveries: number, deadlineMs: number): ReadLease {
-    const limit = this.limitBytes(AdmissionClass.load);
     let count = 0;
     for (; count < slots.length; count++) {
       const slot = slots[count];
       assert(this.table.state(slot) === ObjectState.resident, "only a resident object can be leased");
       if (this.table.charge(slot) === AdmissionClass.none) {
-        const bytes = this.footprint(this.table.sizeBytes(slot));
-        if (this.#chargedBytes[AdmissionClass.load] + bytes > limit) break;
+        const bytes = this.bytes.footprint(this.table.sizeBytes(slot));
+        if (bytes > this.bytes.room(AdmissionClass.load)) break;
         this.#setCharge(slot, AdmissionClass.load);
       }
       this.table.addLease(slot);
@@ -407,7 +362,7 @@ export class L1Manager {
   /** Aligned bytes of the key's resident object; 0 when there is none. */
   residentBytes(keyId: number): number {
     const slot = this.table.residentSlot(keyId);
-    return slot < 0 ? 0 : this.footprint(this.table.sizeBytes(slot));
+    return slot < 0 ? 0 : this.bytes.footprint(this.table.sizeBytes(slot));
   }
 
   /** Drops the evictable ones of these keys' objects. Returns the aligned bytes given up. */
@@ -417,7 +372,7 @@ export class L1Manager {
     for (let index = 0; index < keyIds.length; index++) {
       if (!this.isEvictable(keyIds[index])) continue;
       const slot = this.table.residentSlot(keyIds[index]);
-      bytes += this.footprint(this.table.sizeBytes(slot));
+      bytes += this.bytes.footprint(this.table.sizeBytes(slot));
       dropped.push(slot);
     }
     this.#free(dropped);
@@ -504,9 +459,9 @@ export class L1Manager {
   #chunksWithinLimit(statuses: Uint8Array, rowSizes: readonly number[], charge: AdmissionClass): number {
     const perChunk = rowSizes.length;
     const chunkCount = statuses.length / perChunk;
-    const footprints = rowSizes.map((size) => this.footprint(size));
+    const footprints = rowSizes.map((size) => this.bytes.footprint(size));
     const largest = Math.max(...footprints);
-    let room = this.limitBytes(charge, largest) - this.#chargedBytes[charge];
+    let room = this.bytes.room(charge, largest);
     for (let chunk = 0; chunk < chunkCount; chunk++) {
       for (let row = 0; row < perChunk; row++) if (statuses[chunk * perChunk + row] === WriteStatus.granted) room -= footprints[row];
       if (room < 0) return chunk;
@@ -535,10 +490,9 @@ export class L1Manager {
       used[row] += 2;
       const isTemporary = typeof temporary === "boolean" ? temporary : temporary[index] !== 0;
       this.table.stage(slot, generation, ids[index], rowSizes[row], tag, isTemporary, charge);
-      const bytes = this.footprint(rowSizes[row]);
-      this.#chargedBytes[charge] += bytes;
+      const bytes = this.bytes.footprint(rowSizes[row]);
+      this.bytes.add(charge, bytes);
       this.#stagedBytes += rowSizes[row];
-      if (bytes > this.#largestObjectBytes) this.#largestObjectBytes = bytes;
       keyIndices[granted] = index;
       refs[2 * granted] = slot;
       refs[2 * granted + 1] = generation;
@@ -588,9 +542,9 @@ export class L1Manager {
   }
 
   #setCharge(slot: number, charge: AdmissionClass): void {
-    const bytes = this.footprint(this.table.sizeBytes(slot));
-    this.#chargedBytes[this.table.charge(slot)] -= bytes;
-    this.#chargedBytes[charge] += bytes;
+    const bytes = this.bytes.footprint(this.table.sizeBytes(slot));
+    this.bytes.remove(this.table.charge(slot), bytes);
+    this.bytes.add(charge, bytes);
     this.table.setCharge(slot, charge);
   }
 
@@ -644,8 +598,8 @@ export class L1Manager {
     for (let index = 0; index < slots.length; index++) {
       const slot = slots[index];
       const keyId = this.table.keyId(slot);
-      const bytes = this.footprint(this.table.sizeBytes(slot));
-      this.#chargedBytes[this.table.charge(slot)] -= bytes;
+      const bytes = this.bytes.footprint(this.table.sizeBytes(slot));
+      this.bytes.remove(this.table.charge(slot), bytes);
       if (this.table.state(slot) === ObjectState.staged) {
         this.#stagedCount--;
         this.#stagedBytes -= this.table.sizeBytes(slot);

@@ -17,8 +17,7 @@ export class NativeRuntime {
   #nextOpId = 1;
   #drainBuffer = new Int32Array(drainWords);
   #closed = false;
-  /** Called after each drain: slots may have come free. Set by the storage that owns this runtime. */
-  onDrained: () => void = () => {};
+  readonly #drainListeners = new Set<() => void>();
 
   constructor(options: EngineOptions = {}, binding: NativeBinding = loadBinding()) {
     this.binding = binding;
@@ -48,6 +47,12 @@ export class NativeRuntime {
     });
   }
 
+  /** Calls `listener` after each drain: slots may have come free. Returns the call that ends it. */
+  onDrained(listener: () => void): () => void {
+    this.#drainListeners.add(listener);
+    return () => this.#drainListeners.delete(listener);
+  }
+
   /** Operations that have not been answered yet. */
   get pendingCount(): number {
     return this.#pending.size;
@@ -73,7 +78,7 @@ export class NativeRuntime {
         offset += 2 + itemCount;
       }
     }
-    this.onDrained();
+    for (const listener of this.#drainListeners) listener();
   }
 
   stats(): EngineStats {

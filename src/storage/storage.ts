@@ -61,6 +61,7 @@ export class Storage implements AsyncDisposable {
   readonly #refusedNoRoom;
   readonly #expired;
   readonly #dropsStored: boolean;
+  readonly #stopListening: () => void;
   #peakUsedBytes = 0;
   #nextAdapterIndex = 0;
   #nextOwner = 0;
@@ -145,7 +146,7 @@ export class Storage implements AsyncDisposable {
     );
     this.#dropsStored = dropsStored(storePolicy);
     this.#l1.observe({ onFreed: () => this.#admission.pump() });
-    runtime.onDrained = () => this.#admission.pump();
+    this.#stopListening = runtime.onDrained(() => this.#admission.pump());
     this.#refusedNoRoom = this.counters.counter("kvferry_writes_refused_total", { reason: "no_room" });
     this.#expired = this.counters.counter("kvferry_leases_expired_total");
     this.counters.gauge("kvferry_l1_used_bytes", () => this.#l1.usedBytes);
@@ -313,8 +314,8 @@ export class Storage implements AsyncDisposable {
         peakUsedBytes: this.#peakUsedBytes,
         stagedBytes: this.#l1.stagedBytes,
         drainingBytes: arena.drainingBytes,
-        storeBytes: this.#l1.chargedBytes(AdmissionClass.store),
-        loadBytes: this.#l1.chargedBytes(AdmissionClass.load),
+        storeBytes: this.#l1.bytes.of(AdmissionClass.store),
+        loadBytes: this.#l1.bytes.of(AdmissionClass.load),
         leases: this.#l1.leaseCount,
         openWrites: this.#openWrites.size,
         waiting: this.#admission.waitingCount,
@@ -384,6 +385,7 @@ export class Storage implements AsyncDisposable {
     }
     // Adapters settle what they had when they close; give those answers their turn.
     await Promise.race([this.idle(), new Promise<void>((resolve) => void this.#clock.setTimer(1_000, resolve))]);
+    this.#stopListening();
     const memoryKept = this.#l1.arena.stats().slotsInIo > 0;
     if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
     else this.#l1.arena.close();
@@ -410,9 +412,9 @@ export class Storage implements AsyncDisposable {
 
   /** An object that can never fit is refused at once, with the largest that can. */
   #checkSizes(grid: KeyGrid, charge: AdmissionClass): void {
-    const chunkBytes = grid.rowSizes.reduce((sum, size) => sum + this.#l1.footprint(size), 0);
-    const largest = Math.max(...grid.rowSizes.map((size) => this.#l1.footprint(size)));
-    if (largest <= segmentBytesMax && chunkBytes <= this.#l1.limitBytes(charge, largest)) return;
+    const chunkBytes = grid.rowSizes.reduce((sum, size) => sum + this.#l1.bytes.footprint(size), 0);
+    const largest = Math.max(...grid.rowSizes.map((size) => this.#l1.bytes.footprint(size)));
+    if (largest <= segmentBytesMax && chunkBytes <= this.#l1.bytes.limit(charge, largest)) return;
     throw new CapacityError(
       "KVFERRY_OBJECT_TOO_LARGE",
       `a chunk of ${formatBytes(chunkBytes)} (${grid.rowSizes.length} objects) cannot fit into this L1 of ${formatBytes(this.arena.capacityBytes)}; the largest object that fits is ${formatBytes(this.largestObjectBytes())}`,
@@ -438,7 +440,7 @@ export class Storage implements AsyncDisposable {
     options: WriteOptions,
   ): Promise<WriteGrant> {
     const waitMs = options.timeoutMs ?? this.config.l1.storeWaitMs;
-    const neededBytes = grid.columns * grid.rowSizes.reduce((sum, size) => sum + this.#l1.footprint(size), 0);
+    const neededBytes = grid.columns * grid.rowSizes.reduce((sum, size) => sum + this.#l1.bytes.footprint(size), 0);
     const pressure = { neededBytes, unsentBytes: this.#store.unsentBytes, waitMs };
     const answer = this.#store.answerPressure(pressure, configuredAnswer(this.config.l2.storePressure, waitMs));
     if (answer.action === "drop_oldest") this.#store.dropOldestUnsent(neededBytes);

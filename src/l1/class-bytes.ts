@@ -1,0 +1,65 @@
+import { roundUp } from "../base/bytes.ts";
+import type { NativeArena } from "../native/binding.ts";
+import { AdmissionClass } from "./object-table.ts";
+
+/** Parts of the capacity that stores leave to loads and loads leave to stores. */
+export interface L1Shares {
+  readonly store: number;
+  readonly load: number;
+}
+
+/**
+ * Whose bytes L1 holds: sums per admission class, and what each class may hold (law 5). Each class leaves the other its share, and at least
+ * one of the largest objects seen; an L1 of one or two objects is one pool.
+ */
+export class ClassBytes {
+  readonly #arena: NativeArena;
+  readonly #shares: L1Shares;
+  readonly #charged = [0, 0, 0];
+  #largestObjectBytes = 0;
+
+  constructor(arena: NativeArena, shares: L1Shares) {
+    this.#arena = arena;
+    this.#shares = shares;
+  }
+
+  /** Bytes an object takes in the arena. */
+  footprint(sizeBytes: number): number {
+    return roundUp(sizeBytes, this.#arena.alignBytes);
+  }
+
+  of(charge: AdmissionClass): number {
+    return this.#charged[charge];
+  }
+
+  add(charge: AdmissionClass, bytes: number): void {
+    this.#charged[charge] += bytes;
+    if (bytes > this.#largestObjectBytes) this.#largestObjectBytes = bytes;
+  }
+
+  remove(charge: AdmissionClass, bytes: number): void {
+    this.#charged[charge] -= bytes;
+  }
+
+  /** Most bytes of one class, if its objects take `objectBytes` each. */
+  limit(charge: AdmissionClass, objectBytes = 0): number {
+    const capacity = this.#arena.capacityBytes;
+    const largest = Math.max(objectBytes, this.#largestObjectBytes);
+    if (capacity < 3 * largest) return capacity;
+    const otherShare = charge === AdmissionClass.store ? this.#shares.load : this.#shares.store;
+    return capacity - Math.max(Math.floor(otherShare * capacity), largest);
+  }
+
+  /** What the class may still take. */
+  room(charge: AdmissionClass, objectBytes = 0): number {
+    return this.limit(charge, objectBytes) - this.#charged[charge];
+  }
+
+  /**
+   * Bytes that eviction must give up before `neededBytes` more can be had by this class: what the class may still take, less what is
+   * free. Evicting beyond the class's share would give up cached objects for nothing.
+   */
+  missing(charge: AdmissionClass, neededBytes: number): number {
+    return Math.max(0, Math.min(neededBytes, this.room(charge)) - (this.#arena.capacityBytes - this.#arena.usedBytes()));
+  }
+}
