@@ -3,7 +3,9 @@
  * the replay brings an implementation over a device of kvferry, so that payload takes the way it takes in use: blocks are gathered
  * into L1 slots and scattered back, by the device's copy plan and threads.
  */
-import type { Arena } from "../storage/index.ts";
+import type { Storage } from "../storage/index.ts";
+
+export type Arena = Storage["arena"];
 
 export interface EngineMemory {
   readonly blockBytes: number;

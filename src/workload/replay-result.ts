@@ -27,7 +27,7 @@ export interface ReplayResult {
   readonly infinitePrefixHitRatio: number;
   readonly bytes: { readonly stored: number; readonly loaded: number; readonly verified: number; readonly wrong: number };
   readonly l1: { readonly capacityBytes: number; readonly peakBytes: number; readonly usedBytesAtEnd: number };
-  /** Per chunk and adapter: every obligation that was created ended in exactly one of the other three. */
+  /** One per committed chunk, over all adapters that owed it; each ends as exactly one of the other three. */
   readonly obligations: { readonly created: number; readonly stored: number; readonly failed: number; readonly dropped: number };
   readonly seconds: number;
   readonly payloadBytesPerBlock: number;
@@ -37,8 +37,10 @@ export interface ReplayResult {
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly policies: { readonly eviction: string; readonly store: string; readonly prefetch: string };
   readonly adapters: readonly string[];
-  /** Empty when nothing was wrong; else one sentence per promise that did not hold. */
+  /** One sentence per promise of kvferry that did not hold; empty in every run that is not a bug or an error. */
   readonly problems: readonly string[];
+  /** What a store refused or lost: counted, reported, and a miss later. */
+  readonly warnings: readonly string[];
   /** Set when a signal ended the run early. */
   readonly interruptedBy: "SIGINT" | "SIGTERM" | null;
 }

@@ -4,8 +4,8 @@
  * engine's lookups do. Payload moves in windows of a bounded number of bytes, so that no step holds the event loop or L1 for long;
  * a write that finds no room waits, because a replay may lose nothing.
  */
-import type { Clock } from "../base/clock.ts";
-import { sleep } from "../base/clock.ts";
+import { assert } from "../base/assert.ts";
+import { sleep, type Clock } from "../base/clock.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
 import type { ReadHandle, Storage, WriteHandle } from "../storage/index.ts";
 import { BlockWindows, type EngineMemory } from "./engine-memory.ts";
@@ -39,8 +39,6 @@ export interface ReplayCounts {
   bytesLoaded: number;
   bytesVerified: number;
   bytesWrong: number;
-  /** Commits that another writer won: counted as neither stored nor lost. */
-  commitsLost: number;
   waitingWriters: number;
 }
 
@@ -63,7 +61,6 @@ export class Replay {
     bytesLoaded: 0,
     bytesVerified: 0,
     bytesWrong: 0,
-    commitsLost: 0,
     waitingWriters: 0,
   };
   readonly #options: ReplayOptions;
@@ -165,9 +162,10 @@ export class Replay {
       } finally {
         this.counts.waitingWriters--;
       }
-      const granted: number[] = [];
-      for (let index = 0; index < write.count; index++) if (write.status[index] === 0) granted.push(ids[next + index]);
-      next += write.count;
+      // Keys without a slot are in L1 already, or every store is known to hold them: nothing to do.
+      const granted = Array.from(write.keyIndices, (keyIndex) => ids[next + keyIndex]);
+      assert(write.chunkCount > 0, "an admitted write takes care of at least one chunk");
+      next += write.chunkCount;
       this.#runBeside(this.#fillAndCommit(write, blocks, granted));
     }
   }
@@ -183,10 +181,9 @@ export class Replay {
     } finally {
       this.#windows.give(blocks);
     }
-    const stored = await write.commit();
-    this.counts.chunksStored += ids.length;
-    this.counts.bytesCommitted += ids.length * engine.blockBytes;
-    void stored;
+    const { publishedCount } = await write.commit();
+    this.counts.chunksStored += publishedCount;
+    this.counts.bytesCommitted += publishedCount * engine.blockBytes;
   }
 
   /** Works through `words` in slices, giving way to others between them; small blocks of several tasks share a turn. */
