@@ -27,7 +27,6 @@ export function demoCommand(terminal: Terminal, finish: (exitCode: number) => vo
       const { runStoryDemo } = await import("../../demo/story.ts");
       const view = { write: (text: string) => terminal.out(text), columns: terminal.interactive ? terminal.columns : undefined, color: terminal.interactive };
       const report = await runStoryDemo({ modelPath: flags.model, tokenizerPath: flags.tokenizer, view });
-      const view = { write: (text: string) => terminal.out(text), columns: process.stdout.isTTY ? process.stdout.columns : undefined, color: process.stdout.isTTY === true };
-      finish((await runStoryDemo({ modelPath: flags.model, view })).ok ? exitCodes.ok : exitCodes.failed);
+      finish(report.ok ? exitCodes.ok : exitCodes.failed);
     });
 }
