@@ -1,7 +1,7 @@
 // Reporter for node:test: one line per test file, the whole story of each failure, and the counts as JSON in the file that
 // KVFERRY_TEST_COUNTS names. A test is counted once, suites are not counted; a file that fails to load is a failed test.
 import { writeFileSync } from "node:fs";
-import { relative } from "node:path";
+import { relative, resolve } from "node:path";
 import { inspect } from "node:util";
 
 const indent = (text) => text.replace(/^/gm, "    ");
@@ -20,7 +20,7 @@ export default async function* reporter(source) {
   };
   for await (const { type, data } of source) {
     // A passing wrapper of a whole file or of a suite is no test of its own; a failing one is, when nothing inside it failed.
-    const isWrapper = data?.details?.type === "suite" || (data?.nesting === 0 && data?.name === data?.file);
+    const isWrapper = data?.details?.type === "suite" || (data?.nesting === 0 && data?.file !== undefined && resolve(data.name) === data.file);
     if (type === "test:pass") {
       if (isWrapper) continue;
       const skipped = data.skip !== undefined || data.todo !== undefined;
@@ -31,7 +31,8 @@ export default async function* reporter(source) {
       bump(data, "failed");
       const cause = error?.cause ?? error;
       const text = cause instanceof Error ? (cause.stack ?? cause.message) + details(cause) : inspect(cause);
-      yield `FAIL ${relative(process.cwd(), fileOf(data))}: ${data.name}\n${indent(text)}\n`;
+      const exit = error?.exitCode > 0 ? `exit code ${error.exitCode}` : error?.signal ? `ended by ${error.signal}` : "";
+      yield `FAIL ${relative(process.cwd(), fileOf(data))}: ${data.name} ${exit}\n${indent(text)}\n`;
     } else if (type === "test:stderr" || type === "test:stdout") {
       const lines = output.get(data.file) ?? [];
       output.set(data.file, lines);

@@ -1,0 +1,114 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+import { setup } from "./setup.ts";
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+/** A project that depends on the tarball, and the bare environment in which it lives: PATH holds what `programs` names, no more. */
+export class Consumer {
+  readonly directory: string;
+  readonly #environment: Record<string, string>;
+  readonly #bin: string;
+
+  constructor(name: string, nodePath: string, programs: readonly string[] = ["sh"]) {
+    this.directory = mkdtempSync(join(setup.directory, `${name}-`));
+    this.#bin = join(this.directory, ".bin");
+    mkdirSync(this.#bin);
+    symlinkSync(nodePath, join(this.#bin, "node"));
+    for (const program of programs) symlinkSync(which(program), join(this.#bin, program));
+    const home = join(this.directory, ".home");
+    mkdirSync(home);
+    this.#environment = { PATH: this.#bin, HOME: home, TMPDIR: setup.directory, npm_config_cache: join(setup.directory, "npm-cache"), npm_config_update_notifier: "false", npm_config_audit: "false", npm_config_fund: "false" };
+    // How to reach the registry is the machine's business; nothing else of its environment comes in.
+    for (const [name, value] of Object.entries(process.env))
+      if (value !== undefined && /^(https?_proxy|no_proxy|node_extra_ca_certs|ssl_cert_file|npm_config_(registry|cafile))$/i.test(name)) this.#environment[name] = value;
+    const cafile = npmSetting("cafile");
+    if (cafile !== undefined) this.#environment.npm_config_cafile = cafile;
+    this.#environment.npm_config_registry ??= npmSetting("registry") ?? "https://registry.npmjs.org/";
+    writeFileSync(join(this.directory, "package.json"), `${JSON.stringify({ name: "consumer", version: "1.0.0", private: true, type: "module" })}\n`);
+  }
+
+  get packageDirectory(): string {
+    return join(this.directory, "node_modules", "kvferry");
+  }
+
+  install(npmMajor: number, ...args: string[]): Outcome {
+    return this.node([setup.npms[npmMajor], "install", setup.tarball, "--foreground-scripts", ...args]);
+  }
+
+  /** Runs this project's node, or `nodePath`. */
+  node(args: readonly string[], options: { readonly nodePath?: string; readonly environment?: Record<string, string> } = {}): Outcome {
+    const { status, stdout, stderr, error } = spawnSync(options.nodePath ?? join(this.#bin, "node"), args, {
+      cwd: this.directory,
+      env: { ...this.#environment, ...options.environment },
+      encoding: "utf8",
+      timeout: 300_000,
+    });
+    return { code: status, output: `${stdout}${stderr}${error === undefined ? "" : String(error)}` };
+  }
+
+  write(name: string, text: string): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, text);
+    return path;
+  }
+}
+
+/** Stores two objects in buffer-only mode over fs, closes, opens again, loads them from disk and compares every byte. */
+export const roundTripProgram = `
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MiB, openStorage } from "kvferry";
+
+const directory = mkdtempSync(join(tmpdir(), "round-trip-"));
+const configuration = {
+  l1: { sizeBytes: 32 * MiB, evictionPolicy: "noop" },
+  l2: { storePolicy: "skip_l1", adapters: [{ type: "fs", base_path: directory, min_free_gb: 0 }] },
+};
+const keys = [1, 2].map((seed) => ({ chunkHash: new Uint8Array(32).fill(seed), modelName: "model", kvRank: 0, objectGroupId: 0, cacheSalt: "" }));
+const layout = { sizeBytes: 65536 };
+const payload = (seed) => Uint8Array.from({ length: layout.sizeBytes }, (_, index) => (index * 31 + seed) & 255);
+try {
+  const first = await openStorage(configuration);
+  const write = await first.reserveWrite(keys, layout);
+  write.slots.forEach((slot, index) => slot.write(payload(index)));
+  const settled = await (await write.commit()).settled;
+  assert.equal(settled.storedKeys, 2);
+  assert.equal(first.status().l1.usedBytes, 0);
+  await first.close();
+  const second = await openStorage(configuration);
+  const read = await second.prefetch(keys, layout, { deadlineMs: 10_000 });
+  assert.equal(read.hitCount, 2);
+  read.slots.forEach((slot, index) => assert.deepEqual(slot.copyOut(), payload(index)));
+  await read.release();
+  await second.close();
+  console.log("round trip ok on Node " + process.versions.node);
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+`;
+
+function which(program: string): string {
+  const found = (process.env.PATH ?? "").split(":").map((directory) => join(directory, program)).find((path) => existsSync(path));
+  if (found === undefined) throw new Error(`${program} is not on PATH`);
+  return found;
+}
+
+const settings = new Map<string, string | undefined>();
+
+function npmSetting(name: string): string | undefined {
+  if (!settings.has(name)) {
+    const npm = setup.npms[11];
+    const { stdout } = spawnSync(process.execPath, [npm, "config", "get", name], { encoding: "utf8", cwd: dirname(setup.tarball) });
+    const value = stdout.trim();
+    settings.set(name, value === "" || value === "null" || value === "undefined" ? undefined : value);
+  }
+  return settings.get(name);
+}
