@@ -21,13 +21,14 @@ export {
   type L2Usage,
   type ObjectBatch,
 } from "./l2/index.ts";
+export type * from "./policies/contract.ts";
 export {
+  DefaultPrefetchPolicy,
+  DefaultStorePolicy,
+  LruPolicy,
   registerEvictionPolicy,
   registerPrefetchPolicy,
   registerStorePolicy,
-  type EvictionPolicy,
-  type PrefetchPolicy,
-  type StorePolicy,
   type Quota,
 } from "./policies/index.ts";
 export * from "./storage/index.ts";

@@ -4,6 +4,9 @@
  */
 export type * from "./contract.ts";
 export { defaultEvictionTrigger, planL1Eviction, planL2Eviction, type EvictionTrigger, type SaltInTier, type TierState } from "./eviction/plan.ts";
+export { LruPolicy } from "./eviction/lru.ts";
+export { DefaultPrefetchPolicy } from "./prefetch/default.ts";
+export { DefaultStorePolicy } from "./store/default.ts";
 export type { PolicyFactory, PolicySource } from "./policy-registry.ts";
 export { QuotaTable, type Quota, type QuotaOptions, type QuotaStore } from "./quotas.ts";
 export { evictionPolicies, prefetchPolicies, registerEvictionPolicy, registerPrefetchPolicy, registerStorePolicy, storePolicies } from "./registry.ts";
