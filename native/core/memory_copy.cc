@@ -18,7 +18,7 @@ constexpr size_t kChecksumPiece = 24 * 1024;
 #if defined(__x86_64__)
 
 /// Streams whole cache lines; the ragged ends go through memcpy.
-void StreamBytes(uint8_t* target, const uint8_t* source, size_t bytes) noexcept {
+void StreamLines(uint8_t* target, const uint8_t* source, size_t bytes) noexcept {
   const size_t head = std::min(bytes, (64 - reinterpret_cast<uintptr_t>(target) % 64) % 64);
   std::memcpy(target, source, head);
   target += head;
@@ -37,44 +37,56 @@ void StreamBytes(uint8_t* target, const uint8_t* source, size_t bytes) noexcept 
   std::memcpy(target, source, bytes);
 }
 
-void StreamFence() noexcept { _mm_sfence(); }
-
 #else
 
 // AArch64's store pairs already avoid fetching lines that are written whole.
-void StreamBytes(uint8_t* target, const uint8_t* source, size_t bytes) noexcept { std::memcpy(target, source, bytes); }
-void StreamFence() noexcept {}
+void StreamLines(uint8_t* target, const uint8_t* source, size_t bytes) noexcept { std::memcpy(target, source, bytes); }
 
 #endif
 
 }  // namespace
+
+void StreamBytes(void* target, const void* source, size_t bytes) noexcept {
+  if (bytes > 0) StreamLines(static_cast<uint8_t*>(target), static_cast<const uint8_t*>(source), bytes);
+}
+
+void StreamFence() noexcept {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+uint32_t StreamBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept {
+  auto* to = static_cast<uint8_t*>(target);
+  const auto* from = static_cast<const uint8_t*>(source);
+  while (bytes > 0) {
+    const size_t piece = std::min(bytes, kChecksumPiece);
+    crc = Crc32cExtend(crc, from, piece);
+    StreamLines(to, from, piece);
+    to += piece;
+    from += piece;
+    bytes -= piece;
+  }
+  return crc;
+}
 
 void CopyBytes(void* target, const void* source, size_t bytes) noexcept {
   if (bytes < kStreamingBytes) {
     if (bytes > 0) std::memcpy(target, source, bytes);
     return;
   }
-  StreamBytes(static_cast<uint8_t*>(target), static_cast<const uint8_t*>(source), bytes);
+  StreamBytes(target, source, bytes);
   StreamFence();
 }
 
 uint32_t CopyBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept {
-  auto* to = static_cast<uint8_t*>(target);
-  const auto* from = static_cast<const uint8_t*>(source);
-  const bool streaming = bytes >= kStreamingBytes;
-  while (bytes > 0) {
-    const size_t piece = std::min(bytes, kChecksumPiece);
-    crc = Crc32cExtend(crc, from, piece);
-    if (streaming) {
-      StreamBytes(to, from, piece);
-    } else {
-      std::memcpy(to, from, piece);
-    }
-    to += piece;
-    from += piece;
-    bytes -= piece;
+  if (bytes < kStreamingBytes) {
+    crc = Crc32cExtend(crc, source, bytes);
+    CopyBytes(target, source, bytes);
+    return crc;
   }
-  if (streaming) StreamFence();
+  crc = StreamBytesCrc32c(target, source, bytes, crc);
+  StreamFence();
   return crc;
 }
 

@@ -22,6 +22,13 @@ void CopyBytes(void* target, const void* source, size_t bytes) noexcept;
 /// CopyBytes that also extends `crc` (0 to begin with) over the bytes copied.
 uint32_t CopyBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept;
 
+/// The parts, for copies of many pieces that end together: StreamBytes bypasses the cache whatever the size, and what it wrote
+/// is ordered before later stores only by StreamFence.
+void StreamBytes(void* target, const void* source, size_t bytes) noexcept;
+void StreamFence() noexcept;
+/// StreamBytes that also extends `crc`.
+uint32_t StreamBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept;
+
 }  // namespace kvferry
 
 #endif  // KVFERRY_CORE_MEMORY_COPY_H_
