@@ -2,18 +2,41 @@
   "variables": {
     "kvferry_core_sources": [
       "native/core/arena.cc",
+      "native/core/blake3.cc",
       "native/core/compaction.cc",
       "native/core/completion_ring.cc",
+      "native/core/copy_plan.cc",
+      "native/core/cpu_device.cc",
       "native/core/crc32c.cc",
       "native/core/engine.cc",
       "native/core/extent_allocator.cc",
+      "native/core/file_engine.cc",
+      "native/core/inspect_object_file.cc",
+      "native/core/intern_table.cc",
+      "native/core/io_uring.cc",
+      "native/core/kv_layout.cc",
       "native/core/memory_copy.cc",
       "native/core/memory_reservation.cc",
+      "native/core/object_directory.cc",
+      "native/core/object_file.cc",
+      "native/core/object_files.cc",
+      "native/core/slot_jobs.cc",
       "native/core/slot_table.cc",
       "native/core/status.cc",
-      "native/core/thread_pool.cc"
+      "native/core/strided_copy.cc",
+      "native/core/system_calls.cc",
+      "native/core/thread_pool.cc",
+      "native/core/uring_loop.cc"
     ],
     "kvferry_napi_sources": [
+      "native/napi/addon.cc",
+      "native/napi/arena_binding.cc",
+      "native/napi/arguments.cc",
+      "native/napi/engine_binding.cc",
+      "native/napi/env_data.cc",
+      "native/napi/hash_binding.cc",
+      "native/napi/intern_table_binding.cc",
+      "native/napi/wake_gate.cc"
     ]
   }
 }

@@ -9,7 +9,8 @@ Status Status::System(const std::string& what, int error_number) {
 }
 
 const std::string& Status::message() const noexcept {
-  static const std::string empty;
+  // Never destroyed: worker threads may still run while the process exits.
+  static const std::string& empty = *new std::string;
   return state_ ? state_->message : empty;
 }
 
