@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { root, run } from "./lib/run.mjs";
+import { run } from "./lib/run.mjs";
 import { nodeBinary, nodeVersions, tool } from "./lib/tools.mjs";
 
 const { values } = parseArgs({ options: { "no-prebuild": { type: "boolean", default: false }, "no-build": { type: "boolean", default: false } } });

@@ -1,6 +1,6 @@
 // Runs every test that needs nothing but this machine and prints, as its last line, `N passed, N failed, N skipped`.
 //
-//   node scripts/test.mjs [--no-build] [--no-native] [--only PART] [--sim-seeds N]
+//   node scripts/test.mjs [--no-build] [--no-native] [--no-sim] [--only PART]... [--sim-seeds N]
 //
 // The parts: node:test over .build/test (each *.test.js but those of test/pack, which `npm run test:pack` runs), GoogleTest
 // under ctest, and a short simulation. `--only unit` runs the test files under test/unit alone.
@@ -17,6 +17,7 @@ const { values } = parseArgs({
   options: {
     "no-build": { type: "boolean", default: false },
     "no-native": { type: "boolean", default: false },
+    "no-sim": { type: "boolean", default: false },
     only: { type: "string", multiple: true },
     "sim-seeds": { type: "string", default: "20" },
     concurrency: { type: "string", default: "2" },
@@ -58,7 +59,7 @@ const wanted = (file) => {
 const files = testFiles(join(root, ".build", "test")).filter(wanted);
 if (everything || files.length > 0) await part("node:test", () => nodeTests(files));
 if (everything && !values["no-native"]) await part("GoogleTest", () => nativeTests());
-if (everything) await part("simulation", simulation);
+if (everything && !values["no-sim"]) await part("simulation", simulation);
 
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;

@@ -18,6 +18,8 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   controllers: ["policies", "l1", "l2", "keys", "base"],
   storage: ["controllers", "policies", "l1", "l2", "plugins", "device", "native", "keys", "base"],
   workload: ["storage", "keys", "base"],
+  // The story of `kvferry demo`: a tiny model with a paged KV cache, an engine in small.
+  demo: ["storage", "device", "native", "keys", "base"],
   client: ["wire", "keys", "base"],
   demo: ["storage", "device", "keys", "native", "base"],
   server: ["wire", "storage", "device", "native", "keys", "base"],
