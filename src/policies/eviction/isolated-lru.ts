@@ -4,6 +4,7 @@ import { type Eligible, victimCount, VictimBudget } from "./victims.ts";
 
 /** One salt's part in a choice of victims over all salts. */
 interface Contender {
+  readonly saltId: number;
   readonly list: IdList;
   /** The next id to look at, -1 when this salt has no more. */
   next: number;
@@ -99,22 +100,22 @@ export class IsolatedLruPolicy implements EvictionPolicy {
   }
 
   #collectFairly(budget: VictimBudget, eligible: Eligible | undefined): Uint32Array {
-    const contenders = [...this.#lists].map(([saltId, list]) => this.#contender(saltId, list));
-    while (budget.open) {
-      const payer = largestPayer(contenders);
-      if (payer === undefined) break;
+    const payers = new PayerHeap([...this.#lists].map(([saltId, list]) => this.#contender(saltId, list)));
+    for (let payer = payers.first(); payer !== undefined && budget.open; payer = payers.first()) {
       const id = payer.next;
       payer.next = payer.list.youngerThan(id);
-      if (eligible !== undefined && !eligible(id)) continue;
-      budget.take(id);
-      payer.usedBytes -= this.#context.sizeBytes(id);
+      if (eligible === undefined || eligible(id)) {
+        budget.take(id);
+        payer.usedBytes -= this.#context.sizeBytes(id);
+      }
+      payers.firstChanged();
     }
     return budget.victims();
   }
 
   #contender(saltId: number, list: IdList): Contender {
     const usage = this.#context.saltUsage?.(saltId) ?? this.#measure(list);
-    return { list, next: list.oldest(), usedBytes: usage.usedBytes, quotaBytes: usage.quotaBytes };
+    return { saltId, list, next: list.oldest(), usedBytes: usage.usedBytes, quotaBytes: usage.quotaBytes };
   }
 
   /** An owner that keeps no account per salt gets one made on the spot, without quotas. */
@@ -131,18 +132,50 @@ function collectOldest(list: IdList | undefined, budget: VictimBudget, eligible:
   return budget.victims();
 }
 
-/** Over quota beats within quota, further over beats less, then more bytes beat fewer; ties go to the salt that came first. */
-function largestPayer(contenders: readonly Contender[]): Contender | undefined {
-  let payer: Contender | undefined;
-  for (const contender of contenders) {
-    if (contender.next === -1) continue;
-    if (payer === undefined || paysBefore(contender, payer)) payer = contender;
+/** Salts with ids left, the next to pay first: a binary heap, because a tier may hold thousands of salts and victims. */
+class PayerHeap {
+  readonly #heap: Contender[];
+
+  constructor(contenders: Contender[]) {
+    this.#heap = contenders;
+    for (let index = (contenders.length >> 1) - 1; index >= 0; index--) this.#sink(index);
   }
-  return payer;
+
+  first(): Contender | undefined {
+    return this.#heap[0];
+  }
+
+  /** The first has paid, or has no ids left and leaves. */
+  firstChanged(): void {
+    if (this.#heap[0].next === -1) {
+      const last = this.#heap.pop() as Contender;
+      if (this.#heap.length === 0) return;
+      this.#heap[0] = last;
+    }
+    this.#sink(0);
+  }
+
+  #sink(index: number): void {
+    const heap = this.#heap;
+    for (;;) {
+      const left = 2 * index + 1;
+      const right = left + 1;
+      let payer = index;
+      if (left < heap.length && paysBefore(heap[left], heap[payer])) payer = left;
+      if (right < heap.length && paysBefore(heap[right], heap[payer])) payer = right;
+      if (payer === index) return;
+      const sinking = heap[index];
+      heap[index] = heap[payer];
+      heap[payer] = sinking;
+      index = payer;
+    }
+  }
 }
 
+/** Over quota before within quota, further over before less, then more bytes before fewer; ties go to the lower salt. */
 function paysBefore(a: Contender, b: Contender): boolean {
   const aOver = Math.max(0, a.usedBytes - a.quotaBytes);
   const bOver = Math.max(0, b.usedBytes - b.quotaBytes);
-  return aOver === bOver ? a.usedBytes > b.usedBytes : aOver > bOver;
+  if (aOver !== bOver) return aOver > bOver;
+  return a.usedBytes === b.usedBytes ? a.saltId < b.saltId : a.usedBytes > b.usedBytes;
 }

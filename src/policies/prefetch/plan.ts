@@ -64,17 +64,27 @@ function planFull(rows: readonly PrefetchRow[], columns: number, sources: readon
 function unionOf(rowCount: number, columns: number, sources: readonly FoundRows[]): Uint8Array[] {
   const union = Array.from({ length: rowCount }, () => new Uint8Array(columns));
   for (const source of sources)
-    for (let row = 0; row < rowCount; row++) for (let column = 0; column < columns; column++) union[row][column] |= source[row][column];
+    for (let row = 0; row < rowCount; row++) {
+      const target = union[row];
+      const found = source[row];
+      for (let column = 0; column < columns; column++) target[column] |= found[column];
+    }
   return union;
 }
 
+/** Each source in turn takes what it has of what is still needed. */
 function assign(needed: readonly Cells[], columns: number, sources: readonly FoundRows[], bySource: Uint8Array[][]): void {
-  for (let row = 0; row < needed.length; row++)
-    for (let column = 0; column < columns; column++) {
-      if (needed[row][column] === 0) continue;
-      const source = sources.findIndex((found) => found[row][column] === 1);
-      if (source !== -1) bySource[source][row][column] = 1;
+  for (let row = 0; row < needed.length; row++) {
+    const missing = needed[row].slice();
+    for (let source = 0; source < sources.length; source++) {
+      const found = sources[source][row];
+      const given = bySource[source][row];
+      for (let column = 0; column < columns; column++) {
+        given[column] = missing[column] & found[column];
+        missing[column] ^= given[column];
+      }
     }
+  }
 }
 
 function checkSources(rowCount: number, columns: number, sources: readonly FoundRows[]): void {
