@@ -1,9 +1,8 @@
 import { KiB } from "../base/bytes.ts";
 import { openDevice, type CpuDevice, type DeviceLayout } from "../device/index.ts";
-import { checkTokens, chunkHashes } from "../keys/chunk-hash.ts";
 import type { ObjectLayout } from "../keys/layout.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
-import { workerKvRank } from "../keys/rank.ts";
+import { tokenKeys } from "../keys/token-keys.ts";
 import { openStorage, type Storage } from "../storage/index.ts";
 import type { OpenModel } from "./model-files.ts";
 import type { KvSequence, PagedKvPool } from "./paged-kv.ts";
@@ -116,14 +115,7 @@ export class KvLink {
 
   /** One key per full chunk of `tokens`. */
   #keys(tokens: readonly number[]): ObjectKey[] {
-    const hashes = chunkHashes(this.#storage.runtime.binding, checkTokens(tokens), this.#chunkTokens);
-    return Array.from({ length: hashes.length / 32 }, (_, index) => ({
-      chunkHash: hashes.slice(index * 32, (index + 1) * 32),
-      modelName: this.#modelName,
-      kvRank: workerKvRank(1, 0),
-      objectGroupId: 0,
-      cacheSalt: "",
-    }));
+    return tokenKeys(this.#storage.runtime.binding, tokens, this.#chunkTokens, { modelName: this.#modelName });
   }
 
   #record(sequence: KvSequence, index: number): ChunkRecord {
