@@ -8,7 +8,7 @@ import { allIndices, pickBatch, pickRecords } from "./batches.ts";
 import { StoreStatus, type ObjectBatch } from "./contract.ts";
 import { chooseVictims, chooseWatermarkVictims, type EvictionRules } from "./eviction.ts";
 import { EntryState, type ObjectIndex } from "./object-index.ts";
-import { untilAborted } from "./operations.ts";
+import { isAborted, untilAborted } from "./operations.ts";
 
 export interface RoomLimits {
   /** Infinity = no limit. */
@@ -31,6 +31,15 @@ export interface ObjectPlace {
   /** False while something reads the object and removing it would not free bytes now. */
   evictable(id: number): boolean;
 }
+
+/** By how much everything that is there or reserved passes the limits; negative = room. */
+interface Over {
+  readonly bytes: number;
+  readonly objects: number;
+  readonly reason: string;
+}
+
+const noVictims = new Uint32Array(0);
 
 export class ObjectRoom {
   readonly #name: string;
@@ -55,7 +64,7 @@ export class ObjectRoom {
   async store(batch: ObjectBatch, records: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     const statuses = new Uint8Array(batch.keys.count).fill(StoreStatus.failed);
     let pending = allIndices(batch.keys.count);
-    while (pending.length > 0 && signal?.aborted !== true) {
+    while (pending.length > 0 && !isAborted(signal)) {
       const wave = this.#admit(batch, records, pending, statuses);
       if (wave.indices.length > 0) await this.#storeWave(wave, batch, statuses, signal);
       else if (wave.blockers.size > 0) await untilAborted(Promise.race(wave.blockers), signal);
@@ -94,6 +103,14 @@ export class ObjectRoom {
       if (blocker !== undefined) blockers.add(blocker);
     }
     if (blockers.size > 0) await untilAborted(Promise.all(blockers), signal);
+  }
+
+  /** Evicts down to the limits: after a scan has counted what an earlier process left. */
+  async fit(): Promise<void> {
+    const over = this.#overLimit();
+    if (over.bytes <= 0 && over.objects <= 0) return;
+    const victims = chooseVictims(this.#rules, Math.max(0, over.bytes), Math.max(0, over.objects), this.#eligible);
+    if (victims.length > 0) await this.remove(victims, "room");
   }
 
   /** Evicts what the watermark asks for. */
@@ -150,9 +167,8 @@ export class ObjectRoom {
   async #storeWave(wave: Wave, batch: ObjectBatch, statuses: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const index = this.#index;
     try {
-      await this.#makeRoom(signal);
-      this.#dropWhatDoesNotFit(wave, statuses);
-      if (wave.indices.length === 0 || signal?.aborted === true) return;
+      await this.#makeRoom(wave, statuses, signal);
+      if (wave.indices.length === 0 || isAborted(signal)) return;
       this.#writing.add(wave.done);
       const written = await this.#place.write(Uint32Array.from(wave.ids), pickBatch(batch, wave.indices), signal);
       const created: number[] = [];
@@ -174,28 +190,34 @@ export class ObjectRoom {
     }
   }
 
-  /** Evicts until everything reserved fits, waiting for removals and for writes that will be evictable; gives up when neither helps. */
-  async #makeRoom(signal: AbortSignal | undefined): Promise<void> {
-    while (signal?.aborted !== true) {
+  /**
+   * Evicts until everything reserved fits, waiting for removals and for writes that will be evictable. Where neither helps, keys leave the
+   * wave from its end: the first chunks of a prefix are worth more than the last. Nothing is evicted for a wave that cannot fit anyway.
+   */
+  async #makeRoom(wave: Wave, statuses: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const index = this.#index;
+    while (wave.indices.length > 0 && !isAborted(signal)) {
       const over = this.#overLimit();
       if (over.bytes <= 0 && over.objects <= 0) return;
-      const wantedBytes = over.bytes - this.#index.bytesIn(EntryState.removing);
-      const wantedObjects = over.objects - this.#index.countIn(EntryState.removing);
-      if (wantedBytes > 0 || wantedObjects > 0) {
-        const victims = chooseVictims(this.#rules, Math.max(0, wantedBytes), Math.max(0, wantedObjects), this.#eligible);
-        if (victims.length > 0) {
-          const gone = await this.remove(victims, "room");
-          if (!gone.includes(1)) return;
-          continue;
-        }
-        const canWait = this.#rules.policy.evicts && this.#writing.size > 0;
-        if (this.#removing.size === 0 && !canWait) return;
-        await untilAborted(Promise.race([...this.#removing, ...(canWait ? this.#writing : [])]), signal);
-      } else await untilAborted(Promise.race(this.#removing), signal);
+      const wantedBytes = over.bytes - index.bytesIn(EntryState.removing);
+      const wantedObjects = over.objects - index.countIn(EntryState.removing);
+      if (wantedBytes <= 0 && wantedObjects <= 0) {
+        await untilAborted(Promise.race(this.#removing), signal);
+        continue;
+      }
+      const hopeless = wantedBytes > index.bytesIn(EntryState.present) || wantedObjects > index.countIn(EntryState.present);
+      const victims = hopeless ? noVictims : chooseVictims(this.#rules, Math.max(0, wantedBytes), Math.max(0, wantedObjects), this.#eligible);
+      if (victims.length > 0) {
+        const gone = await this.remove(victims, "room");
+        if (!gone.includes(1)) this.#dropWhatDoesNotFit(wave, statuses);
+      } else if (this.#removing.size > 0) await untilAborted(Promise.race(this.#removing), signal);
+      else if (this.#rules.policy.evicts && this.#writing.size > 0) await untilAborted(Promise.race(this.#writing), signal);
+      else if (hopeless && this.#rules.policy.evicts) this.#dropLast(wave, statuses, over);
+      else this.#dropWhatDoesNotFit(wave, statuses);
     }
   }
 
-  #overLimit(): { readonly bytes: number; readonly objects: number; readonly reason: string } {
+  #overLimit(): Over {
     const { capacityBytes, maxObjects, reason } = this.#place.limits();
     const index = this.#index;
     const { storing, present, removing } = EntryState;
@@ -206,13 +228,15 @@ export class ObjectRoom {
     };
   }
 
-  /** Takes keys from the end of the wave until the limits hold: the first chunks of a prefix are worth more than the last. */
   #dropWhatDoesNotFit(wave: Wave, statuses: Uint8Array): void {
-    for (let over = this.#overLimit(); wave.indices.length > 0 && (over.bytes > 0 || over.objects > 0); over = this.#overLimit()) {
-      statuses[wave.indices.pop() as number] = StoreStatus.skippedNoRoom;
-      this.#leave(wave.ids.pop() as number);
-      this.#refused(over.bytes > 0 ? over.reason : "objects", 1);
-    }
+    for (let over = this.#overLimit(); wave.indices.length > 0 && (over.bytes > 0 || over.objects > 0); over = this.#overLimit())
+      this.#dropLast(wave, statuses, over);
+  }
+
+  #dropLast(wave: Wave, statuses: Uint8Array, over: Over): void {
+    statuses[wave.indices.pop() as number] = StoreStatus.skippedNoRoom;
+    this.#leave(wave.ids.pop() as number);
+    this.#refused(over.bytes > 0 ? over.reason : "objects", 1);
   }
 
   async #runRemoval(ids: Uint32Array, reason: string): Promise<Uint8Array> {

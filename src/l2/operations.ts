@@ -22,10 +22,10 @@ export class Operations {
 
   /** Makes close() wait for work that nobody else waits for. */
   track<Result>(work: Promise<Result>): Promise<Result> {
-    const settled = work.then(
-      () => this.#running.delete(settled),
-      () => this.#running.delete(settled),
-    );
+    const forget = (): void => {
+      this.#running.delete(settled);
+    };
+    const settled: Promise<void> = work.then(forget, forget);
     this.#running.add(settled);
     return work;
   }
@@ -50,4 +50,9 @@ export function untilAborted(work: Promise<unknown>, signal: AbortSignal | undef
       resolve();
     });
   });
+}
+
+/** As a call, because a signal fires while other work is awaited. */
+export function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
 }

@@ -59,7 +59,7 @@ export interface AdapterDefinition<Shape extends z.ZodRawShape> {
   open(spec: ParsedSpec<Shape>, context: AdapterContext): Promise<L2Adapter>;
 }
 export type Refuse = (field: string, sentence: string) => never;
-export type ParsedSpec<Shape extends z.ZodRawShape> = z.infer<z.ZodObject<Shape>> & { readonly type: string; readonly shared: boolean };
+export type ParsedSpec<Shape extends z.ZodRawShape> = z.infer<z.ZodObject<Shape>> & { readonly type: string; readonly shared: boolean; readonly persist_enabled: boolean };
 
 /** Makes a registrable type from a definition. */
 export function defineAdapterType<Shape extends z.ZodRawShape>(definition: AdapterDefinition<Shape>): AdapterType {

@@ -11,31 +11,54 @@ const delays = {
   reject: probability("Probability that a call's promise rejects"),
   never: probability("Probability that a call does not settle before the adapter is closed"),
 };
-const operation = <Shape extends z.ZodRawShape>(fields: Shape) =>
-  z.strictObject({ ...delays, ...fields }, { error: "must be an object of probabilities" }).prefault({});
+const wrong = { error: "must be an object of probabilities" };
 
-export const storeFaults = operation({
-  fail: probability("Probability per key of `failed`, nothing stored"),
-  refuse: probability("Probability per key of `refused`, nothing stored"),
-  no_room: probability("Probability per key of `skipped_no_room`, nothing stored"),
-  lie: probability("Probability per key of `stored` although nothing is stored"),
-  partial: probability("Probability per batch that only its first part is stored"),
-});
-export const loadFaults = operation({
-  fail: probability("Probability per key of `failed`"),
-  short: probability("Probability per key that only the first part of the bytes arrives; noticed, answered `failed`"),
-  corrupt: probability("Probability per key that bytes are flipped on their way; the checksum is compared and answers `corrupt`"),
-  corrupt_silently: probability("Probability per key that bytes are flipped and the answer is `loaded`: only a check above the adapter can see it"),
-  partial: probability("Probability per batch that only its first part is loaded"),
-});
-export const lookupFaults = operation({
-  fail: probability("Probability per call of `no` for every key"),
-  false_yes: probability("Probability per key of a wrong yes"),
-  false_no: probability("Probability per key of a wrong no"),
-});
-export const deleteFaults = operation({
-  fail: probability("Probability per key that it stays"),
-});
+export const storeFaults = z
+  .strictObject(
+    {
+      ...delays,
+      fail: probability("Probability per key of `failed`, nothing stored"),
+      refuse: probability("Probability per key of `refused`, nothing stored"),
+      no_room: probability("Probability per key of `skipped_no_room`, nothing stored"),
+      lie: probability("Probability per key of `stored` although nothing is stored"),
+      partial: probability("Probability per batch that only its first part is stored"),
+    },
+    wrong,
+  )
+  .prefault({});
+export const loadFaults = z
+  .strictObject(
+    {
+      ...delays,
+      fail: probability("Probability per key of `failed`"),
+      short: probability("Probability per key that only the first part of the bytes arrives; noticed, answered `failed`"),
+      corrupt: probability("Probability per key that bytes are flipped on their way; the checksum is compared and answers `corrupt`"),
+      corrupt_silently: probability("Probability per key that bytes are flipped and the answer is `loaded`: only a check above the adapter can see it"),
+      partial: probability("Probability per batch that only its first part is loaded"),
+    },
+    wrong,
+  )
+  .prefault({});
+export const lookupFaults = z
+  .strictObject(
+    {
+      ...delays,
+      fail: probability("Probability per call of `no` for every key"),
+      false_yes: probability("Probability per key of a wrong yes"),
+      false_no: probability("Probability per key of a wrong no"),
+    },
+    wrong,
+  )
+  .prefault({});
+export const deleteFaults = z
+  .strictObject(
+    {
+      ...delays,
+      fail: probability("Probability per key that it stays"),
+    },
+    wrong,
+  )
+  .prefault({});
 
 /** LMCache's `fault_inject` (`inner`, `rate`, `seed`, `gap_indices`, `gap_tail_ratios`: misses on load), and faults for every call. */
 export const faultInjectAdapter = defineAdapterType({

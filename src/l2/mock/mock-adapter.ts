@@ -21,7 +21,7 @@ import {
 import { chooseVictims, type EvictionRules } from "../eviction.ts";
 import { EntryState, ObjectIndex } from "../object-index.ts";
 import { type ObjectPlace, ObjectRoom, type RoomLimits } from "../object-room.ts";
-import { Operations } from "../operations.ts";
+import { isAborted, Operations } from "../operations.ts";
 import { type EvictionSpec, gibToBytes } from "../spec.ts";
 import { BandwidthBucket } from "./bandwidth.ts";
 
@@ -202,7 +202,7 @@ class MockAdapter implements L2Adapter, ObjectPlace {
 
   async #load(batch: ObjectBatch, signal: AbortSignal | undefined): Promise<Uint8Array> {
     const statuses = new Uint8Array(batch.keys.count).fill(LoadStatus.missing);
-    if (signal?.aborted === true) return statuses.fill(LoadStatus.failed);
+    if (isAborted(signal)) return statuses.fill(LoadStatus.failed);
     const found = this.#index.find(batch.keys.records);
     const chosen: number[] = [];
     let bytes = 0;

@@ -1,0 +1,57 @@
+import { mkdir, statfs } from "node:fs/promises";
+import { resolve } from "node:path";
+
+import { GiB } from "../../base/bytes.ts";
+import { AdapterError, errorText, KvferryError } from "../../base/errors.ts";
+import type { AdapterContext, L2Adapter } from "../contract.ts";
+import { type EvictionSpec, gibToBytes } from "../spec.ts";
+import { prepareDirectory, readNamespaces } from "./directory.ts";
+import { FreeSpace } from "./free-space.ts";
+import { FsAdapter } from "./fs-adapter.ts";
+import { OwnerLock } from "./owner-lock.ts";
+
+export interface FsSpec {
+  readonly base_path: string;
+  readonly relative_tmp_dir?: string;
+  readonly read_ahead_size?: number;
+  readonly use_odirect?: boolean;
+  readonly fsync: boolean;
+  readonly max_size_gb?: number;
+  readonly max_capacity_gb?: number;
+  readonly max_objects?: number;
+  readonly min_free_gb: number;
+  readonly min_free_percent: number;
+  readonly min_free_inodes_percent: number;
+  readonly eviction?: EvictionSpec;
+}
+
+/** Takes the directory, reads what describes it, and starts to read what lies in it. */
+export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Promise<L2Adapter> {
+  const basePath = resolve(spec.base_path);
+  try {
+    await mkdir(basePath, { recursive: true, mode: 0o700 });
+    const lock = await OwnerLock.take(basePath, context.name, context.clock);
+    try {
+      const marker = await prepareDirectory(basePath, context.name, context.clock);
+      const described = await readNamespaces(basePath, context.namespaces);
+      const rules = { minFreeBytes: spec.min_free_gb * GiB, minFreePercent: spec.min_free_percent, minFreeInodesPercent: spec.min_free_inodes_percent };
+      const freeSpace = new FreeSpace(rules, context.clock, () => statfs(basePath));
+      await freeSpace.sample();
+      const adapter = new FsAdapter({ spec, basePath, marker, lock, freeSpace, context });
+      adapter.start(described);
+      return adapter;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  } catch (error) {
+    if (error instanceof KvferryError) throw error;
+    throw new AdapterError(context.name, `base_path ${basePath} cannot be used: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** Most bytes of object files; Infinity when only the free space limits. */
+export function maxBytesOf(spec: FsSpec): number {
+  const gib = spec.max_size_gb ?? spec.max_capacity_gb ?? 0;
+  return gib === 0 ? Infinity : gibToBytes(gib);
+}
