@@ -45,7 +45,7 @@ export function checkChoice<Name extends string>(flag: string, text: string, kno
 }
 
 /** Parser of a repeatable flag whose value is one JSON object. */
-export function collectJsonObjects(flag: string): (text: string, earlier: readonly Record<string, unknown>[]) => Record<string, unknown>[] {
+export function collectJsonObjects(flag: string): (text: string, earlier?: readonly Record<string, unknown>[]) => Record<string, unknown>[] {
   return (text, earlier) => {
     let value: unknown;
     try {
@@ -54,7 +54,7 @@ export function collectJsonObjects(flag: string): (text: string, earlier: readon
       throw new UsageError(`${flag} must be a JSON object such as '{"type":"fs","base_path":"/mnt/kv"}', got ${quote(text)} (${(error as Error).message})`);
     }
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw new UsageError(`${flag} must be a JSON object, got ${quote(text)}`);
-    return [...earlier, value as Record<string, unknown>];
+    return [...(earlier ?? []), value as Record<string, unknown>];
   };
 }
 

@@ -5,7 +5,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import { formatBytes, GiB, MiB } from "../../base/bytes.ts";
 import { systemClock } from "../../base/clock.ts";
-import { CapacityError, errorText } from "../../base/errors.ts";
+import { CapacityError, ConfigError, errorText } from "../../base/errors.ts";
 import { createLogger } from "../../base/log.ts";
 import { packageRoot } from "../../native/load.ts";
 import { openStorage, type Storage, type StorageConfigInput } from "../../storage/index.ts";
@@ -24,6 +24,8 @@ const defaults = { payloadBytes: 16 * 1024, l1SizeGb: 0.25, seed: 1, drainSecond
 /** One window of payload: small enough that filling or checking it, 0.3 ms a slice, never shows in the event loop's delay. */
 const windowBytesMax = MiB;
 const windowCount = 8;
+/** Smallest arena. */
+const l1BytesMin = 64 * 1024;
 const signalExitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** Replays with real payload and returns the exit code. */
@@ -35,7 +37,7 @@ export async function runPayloadReplay(trace: LoadedTrace, flags: ReplayFlags, t
       terminal.progress("");
       terminal.err(`${line}\n`);
     });
-    const storage = await openStorage(storageConfig(flags, temporary), { logger });
+    const storage = await inWordsOfFlags(() => openStorage(storageConfig(flags, temporary), { logger }));
     let run: ReplayRun;
     try {
       checkPayloadFits(storage, flags);
@@ -76,7 +78,9 @@ function wantsTemporaryDirectory(flags: ReplayFlags): boolean {
 }
 
 function storageConfig(flags: ReplayFlags, temporary: string | undefined): StorageConfigInput {
-  const sizeBytes = Math.floor((flags.l1SizeGb ?? defaults.l1SizeGb) * GiB);
+  const sizeGb = flags.l1SizeGb ?? defaults.l1SizeGb;
+  const sizeBytes = Math.floor(sizeGb * GiB);
+  if (sizeBytes < l1BytesMin) throw new UsageError(`--l1-size-gb must be at least ${l1BytesMin / GiB} (${formatBytes(l1BytesMin)}), got ${sizeGb} (${formatBytes(sizeBytes)})`);
   // The temporary directory goes away in a moment: it may use what a store that stays must leave free.
   const adapters = temporary === undefined ? (flags.l2Adapter ?? []) : [{ type: "fs", base_path: temporary, min_free_gb: 0.25, min_free_percent: 0, min_free_inodes_percent: 1 }];
   return {
@@ -90,6 +94,26 @@ function storageConfig(flags: ReplayFlags, temporary: string | undefined): Stora
       adapters: adapters as NonNullable<StorageConfigInput["l2"]>["adapters"],
     },
   };
+}
+
+const flagOfField: Readonly<Record<string, string>> = {
+  "l1.sizeBytes": "--l1-size-gb",
+  "l1.evictionPolicy": "--eviction-policy",
+  "l2.storePolicy": "--l2-store-policy",
+  "l2.prefetchPolicy": "--l2-prefetch-policy",
+};
+
+/** A refusal of the configuration speaks of its fields; the person who typed flags gets their names. */
+async function inWordsOfFlags<Result>(open: () => Promise<Result>): Promise<Result> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const named = [error.field, error.field.replace(/\.[^.]*$/, "")].some((field) => error.message.includes(field));
+    let sentence = named ? error.message : `${error.field}: ${error.message}`;
+    for (const [field, flag] of Object.entries(flagOfField)) sentence = sentence.replaceAll(field, flag);
+    throw new UsageError(sentence.replaceAll(/\bl2\.adapters\[(\d+)\]/g, (_, index: string) => `--l2-adapter ${Number(index) + 1}`).replace("l2.adapters must name", "--l2-adapter must name"));
+  }
 }
 
 function checkPayloadFits(storage: Storage, flags: ReplayFlags): void {

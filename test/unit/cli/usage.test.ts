@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+
+import { packageRoot } from "../../../src/native/load.ts";
+import { kvferry } from "./terminal.ts";
+
+const shippedTrace = join(packageRoot(), "examples/traces/chat.jsonl");
+const directory = await mkdtemp(join(tmpdir(), "kvferry-cli-"));
+after(() => rm(directory, { recursive: true, force: true }));
+
+/** Command line, and the whole of what stderr must say. */
+const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
+  [["replya"], 'kvferry replya: unknown command "replya"; did you mean "replay"?'],
+  [["replay"], /^kvferry replay: argument TRACE is missing/],
+  [["replay", shippedTrace, "extra"], /^kvferry replay: too many arguments/],
+  [["replay", shippedTrace, "--evicton-policy", "LRU"], 'kvferry replay: unknown option --evicton-policy; did you mean "--eviction-policy"?'],
+  [["replay", shippedTrace, "--limit"], "kvferry replay: --limit <n> needs a value"],
+  [["replay", shippedTrace, "--limit", "0"], 'kvferry replay: --limit must be an integer of at least 1, got "0"'],
+  [["replay", shippedTrace, "--limit", "12abc"], 'kvferry replay: --limit must be an integer of at least 1, got "12abc"'],
+  [["replay", shippedTrace, "--limit", "0x10"], 'kvferry replay: --limit must be an integer of at least 1, got "0x10"'],
+  [["replay", shippedTrace, "--l1-size-gb", "-1"], 'kvferry replay: --l1-size-gb must be a number above 0, got "-1"'],
+  [["replay", shippedTrace, "--l1-size-gb", "0.00001"], /--l1-size-gb must be at least 0\.00006103515625 \(64\.0 KiB\), got 0\.00001 \(10\.5 KiB\)$/],
+  [["replay", shippedTrace, "--speed", "fast"], 'kvferry replay: --speed must be max, trace or a factor above 0 such as 10, got "fast"'],
+  [["replay", shippedTrace, "--payload-bytes-per-block", "1001"], "kvferry replay: --payload-bytes-per-block must be a multiple of 4, got 1001"],
+  [["replay", shippedTrace, "--l2-adapter", "fs"], /^kvferry replay: --l2-adapter must be a JSON object such as .*, got 'fs' \(/],
+  [["replay", shippedTrace, "--l2-adapter", "[1]"], "kvferry replay: --l2-adapter must be a JSON object, got '[1]'"],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"fss"}'], /--l2-adapter 1.*fss.*did you mean "fs"/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1,"max_sise_gb":2}'], /--l2-adapter 1\.max_sise_gb.*did you mean "max_size_gb"/],
+  [["replay", shippedTrace, "--eviction-policy", "LRUU"], /Unknown eviction policy 'LRUU'\. Known: .*LRU.*did you mean "LRU"/],
+  [["replay", shippedTrace, "--l2-store-policy", "skipl1", "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1}'], /Unknown store policy 'skipl1'.*did you mean "skip_l1"/],
+  [["replay", shippedTrace, "--eviction-policy", "noop"], /--l2-adapter must name at least one adapter: with evictionPolicy noop/],
+  [["replay", shippedTrace, "--l2-store-policy", "skip_l1"], /--l2-adapter must name at least one adapter/],
+  [["replay", shippedTrace, "--capacity-blocks", "5"], /^kvferry replay: --capacity-blocks is for --index-only/],
+  [["replay", shippedTrace, "--index-only"], "kvferry replay: --index-only needs --capacity-blocks, the number of chunks that fit"],
+  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--report", "x.html"], "kvferry replay: --report moves payload and has no meaning with --index-only"],
+  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--touch-order", "tail"], 'kvferry replay: --touch-order must be one of head-first, tail-first; got "tail"'],
+  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--eviction-policy", "noop"], /--eviction-policy noop evicts nothing/],
+  [["replay", join(directory, "absent.jsonl")], /absent\.jsonl: cannot be opened as a trace \(ENOENT/],
+  [["bench", "cpoy"], /unknown benchmark "cpoy"; known: .*; did you mean "copy"\?/],
+];
+
+for (const [args, expected] of refusals)
+  test(`kvferry ${args.map((arg) => (arg === shippedTrace ? "TRACE" : arg)).join(" ")} is refused in one sentence`, async () => {
+    const { code, out, err } = await kvferry(...args);
+    assert.equal(code, 2, err);
+    assert.equal(out, "");
+    const sentence = err.trimEnd();
+    assert.ok(!sentence.includes("\n"), `one line, got:\n${err}`);
+    if (typeof expected === "string") assert.equal(sentence, expected);
+    else assert.match(sentence, expected);
+  });
+
+test("a broken line of a trace names file and line, exit code 1; with --skip-broken-lines it is counted", async () => {
+  const path = join(directory, "broken.jsonl");
+  const good = '{"timestamp":0,"input_length":600,"output_length":1,"hash_ids":[0,1]}';
+  await writeFile(path, `${good}\n{"timestamp":0}\n${good}\n`);
+  const stopped = await kvferry("replay", path, "--index-only", "--capacity-blocks", "10");
+  assert.equal(stopped.code, 1);
+  assert.match(stopped.err, /broken\.jsonl:2: input_length is missing/);
+  const skipped = await kvferry("replay", path, "--index-only", "--capacity-blocks", "10", "--json", "--skip-broken-lines");
+  assert.equal(skipped.code, 0);
+  const result = JSON.parse(skipped.out) as { requests: number; brokenLines: number; chunks: { hit: number } };
+  assert.deepEqual([result.requests, result.brokenLines, result.chunks.hit], [2, 1, 2]);
+  assert.match(skipped.err, /^1 broken line left out; the first: .*broken\.jsonl:2/);
+});
+
+test("help and version go to stdout with exit code 0", async () => {
+  const help = await kvferry("replay", "--help");
+  assert.equal(help.code, 0);
+  for (const flag of ["--limit", "--payload-bytes-per-block", "--l1-size-gb", "--eviction-policy", "--l2-store-policy", "--l2-prefetch-policy", "--l2-adapter", "--speed", "--seed", "--json", "--report", "--index-only", "--capacity-blocks", "--touch-order", "--skip-broken-lines"])
+    assert.ok(help.out.includes(flag), `${flag} is in the help`);
+  assert.match((await kvferry("--version")).out, /^\d+\.\d+\.\d+/);
+  const none = await kvferry();
+  assert.equal(none.code, 2);
+  assert.match(none.err, /replay .*\n/);
+});
+
+test("--index-only prints the ratios that the simulation gives, for people and as JSON", async () => {
+  const json = await kvferry("replay", shippedTrace, "--index-only", "--capacity-blocks", "200", "--eviction-policy", "LRU", "--touch-order", "tail-first", "--json");
+  const result = JSON.parse(json.out) as { chunks: { hit: number }; evictions: number; prefixHitRatio: number; touchOrder: string };
+  assert.deepEqual([result.chunks.hit, result.evictions, result.touchOrder], [3207, 960, "tail-first"]);
+  assert.equal(result.prefixHitRatio, 3207 / 4308);
+  const text = await kvferry("replay", shippedTrace, "--index-only", "--capacity-blocks", "200", "--touch-order", "tail-first");
+  assert.match(text.out, /prefix hits +3,207 = 74\.44 %/);
+});
