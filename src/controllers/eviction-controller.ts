@@ -88,6 +88,11 @@ export class EvictionController {
     return Object.fromEntries([...this.#saltBytes].map(([saltId, bytes]) => [this.#namespaces.saltName(saltId), bytes]));
   }
 
+  /** Salts that hold bytes in L1 now, kept only for policies that isolate salts. */
+  get saltCount(): number {
+    return this.#saltBytes.size;
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();

@@ -127,6 +127,11 @@ export class PrefetchController {
     return this.#loads.size;
   }
 
+  /** Requests that hold a turn, that wait for one, and keys whose staged copy somebody waits for. */
+  get waiting(): { readonly prefetchTurns: number; readonly prefetchQueue: number; readonly joinedKeys: number } {
+    return { prefetchTurns: this.#inFlight, prefetchQueue: this.#queue.length, joinedKeys: this.#joins.waitingKeys };
+  }
+
   /** Rejects with AbortError or ClosedError only; everything else is a shorter answer. */
   async prefetch(call: PrefetchCall): Promise<PrefetchAnswer> {
     if (this.#closed) throw new ClosedError("the storage");

@@ -1,4 +1,5 @@
 export { Admission, type AdmissionRequest } from "./admission.ts";
+export type { L1Audit } from "./audit.ts";
 export {
   CommitStatus,
   L1Manager,

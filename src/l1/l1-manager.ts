@@ -2,6 +2,7 @@ import { assert } from "../base/assert.ts";
 import { StateError } from "../base/errors.ts";
 import type { KeyBatch } from "../keys/key-batch.ts";
 import type { NativeArena, NativeInternTable } from "../native/binding.ts";
+import { auditL1, type L1Audit } from "./audit.ts";
 import { ClassBytes, type L1Shares } from "./class-bytes.ts";
 import { ReadLease } from "./lease.ts";
 import { AdmissionClass, ObjectState, ObjectTable } from "./object-table.ts";
@@ -411,6 +412,20 @@ export class L1Manager {
       if (this.table.isMarkedForDrop(slot)) markedForDrop++;
     }
     return { residentObjects: this.#residentCount, stagedObjects: this.#stagedCount, leasedObjects, temporaryObjects, markedForDrop };
+  }
+
+  /** Recounts everything from the rows. Costs O(objects). */
+  audit(): L1Audit {
+    return auditL1({
+      arena: this.arena,
+      keys: this.keys,
+      table: this.table,
+      leases: this.#leases,
+      bytes: this.bytes,
+      residentCount: this.#residentCount,
+      stagedCount: this.#stagedCount,
+      stagedBytes: this.#stagedBytes,
+    });
   }
 
   get residentCount(): number {

@@ -5,6 +5,6 @@ export { parseStorageConfig, storageJsonSchema, type StorageConfig, type Storage
 export { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
 export { ReadHandle } from "./read-handle.ts";
 export { ReadSlot, WriteSlot } from "./slot-handle.ts";
-export type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
+export type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
 export { openStorage, Storage } from "./storage.ts";
 export { StoredWrite, WriteHandle } from "./write-handle.ts";

@@ -5,6 +5,8 @@ import type { Random } from "../base/random.ts";
 import type { KeyBatch } from "../keys/key-batch.ts";
 import type { ObjectLayout } from "../keys/layout.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
+import type { L1Audit } from "../l1/index.ts";
+import type { ArenaStats } from "../native/binding.ts";
 import type { NativeRuntime } from "../native/runtime.ts";
 
 /** What a storage gets from outside (law 8); all of it has a default for real use. */
@@ -57,6 +59,21 @@ export interface CloseReport {
   readonly unfinishedKeys: number;
   /** True when some adapter still works on slots: their memory stays mapped until the process ends (law 2). */
   readonly memoryKept: boolean;
+}
+
+/** What Storage.audit counts; with no sessions and no I/O all counts are 0 in buffer-only mode. */
+export interface StorageAudit extends L1Audit {
+  readonly openWrites: number;
+  /** Requests that wait for room. */
+  readonly waiting: number;
+  readonly openObligationKeys: number;
+  readonly loadsInFlight: number;
+  /** Prefetches that hold a turn, that wait for one, and keys whose staged copy somebody waits for. */
+  readonly prefetchTurns: number;
+  readonly prefetchQueue: number;
+  readonly joinedKeys: number;
+  readonly saltsWithBytes: number;
+  readonly arena: ArenaStats;
 }
 
 /** State in numbers and words; also what `kvferry status` will show. */

@@ -25,7 +25,7 @@ import { isAdapter, parseStorageConfig, type StorageConfig, type StorageConfigIn
 import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
 import { quotaFile } from "./quota-file.ts";
 import { ReadHandle } from "./read-handle.ts";
-import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
+import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
 import { StoredWrite, WriteHandle } from "./write-handle.ts";
 
 /** The writer tag of stores. */
@@ -327,6 +327,28 @@ export class Storage implements AsyncDisposable {
       adapters: this.#adapters.map(({ adapter }) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
       engine: this.runtime.stats(),
       counters: this.counters.snapshot(),
+    };
+  }
+
+  /**
+   * Recounts what is held, by whom, and whether every sum agrees (`problems` is empty then). Costs O(objects): for tests, the simulation
+   * and `kvferry doctor`.
+   */
+  audit(): StorageAudit {
+    const l1 = this.#l1.audit();
+    const problems = [...l1.problems];
+    const openParts = this.#store.openKeys;
+    if (l1.openObligations !== openParts) problems.push(`${l1.openObligations} obligations hold objects in L1 and ${openParts} are open`);
+    return {
+      ...l1,
+      problems,
+      openWrites: this.#openWrites.size,
+      waiting: this.#admission.waitingCount,
+      openObligationKeys: openParts,
+      loadsInFlight: this.#prefetch.loadsInFlight,
+      ...this.#prefetch.waiting,
+      saltsWithBytes: this.#eviction.saltCount,
+      arena: this.#l1.arena.stats(),
     };
   }
 
