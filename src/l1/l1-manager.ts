@@ -371,8 +371,10 @@ export class L1Manager {
     const dropped: number[] = [];
     let bytes = 0;
     for (let index = 0; index < keyIds.length; index++) {
-      if (!this.isEvictable(keyIds[index])) continue;
       const slot = this.table.residentSlot(keyIds[index]);
+      // Marked and held by nobody means: named twice in this call.
+      if (!this.isEvictable(keyIds[index]) || this.table.isMarkedForDrop(slot)) continue;
+      this.table.markForDrop(slot);
       bytes += this.bytes.footprint(this.table.sizeBytes(slot));
       dropped.push(slot);
     }
