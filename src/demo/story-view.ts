@@ -21,12 +21,17 @@ export class StoryView {
   readonly #columns: number;
   #word = "";
   #column = 0;
+  #spaceIsDue = false;
   #open = false;
   #style: Style = "reset";
 
   constructor(target: ViewTarget) {
     this.#target = target;
     this.#columns = Math.max(20, Math.min((target.columns ?? plainColumns) - margin.length - bar.length - 1, textColumnsMax));
+  }
+
+  get color(): boolean {
+    return this.#target.color;
   }
 
   line(text = ""): void {
@@ -55,8 +60,7 @@ export class StoryView {
       else if (character === "\n") {
         this.#flushWord();
         this.#breakLine();
-      }
-      else this.#word += character;
+      } else this.#word += character;
     }
   }
 
@@ -64,6 +68,7 @@ export class StoryView {
     this.#flushWord();
     if (this.#open) this.#target.write("\n");
     this.#open = false;
+    this.#spaceIsDue = false;
     this.#column = 0;
   }
 
@@ -73,29 +78,28 @@ export class StoryView {
 
   #space(): void {
     this.#flushWord();
-    if (this.#column >= this.#columns) this.#breakLine();
-    else if (this.#column > 0) {
-      this.#target.write(" ");
-      this.#column++;
-    }
+    this.#spaceIsDue = this.#column > 0;
   }
 
   #flushWord(): void {
     if (this.#word === "") return;
-    if (this.#column > 0 && this.#column + this.#word.length > this.#columns) this.#breakLine();
-    if (!this.#open) {
-      this.#target.write(margin + this.paint("gray", bar));
-      this.#open = true;
-    }
-    this.#target.write(this.paint(this.#style, this.#word));
-    this.#column += this.#word.length;
+    const width = this.#word.length + (this.#spaceIsDue ? 1 : 0);
+    if (this.#column > 0 && this.#column + width > this.#columns) this.#breakLine();
+    if (!this.#open) this.#target.write(margin + this.paint("gray", bar));
+    this.#open = true;
+    // A space is written with the word behind it, so that no line ends in one.
+    const text = (this.#spaceIsDue ? " " : "") + this.#word;
+    this.#target.write(this.paint(this.#style, text));
+    this.#column += text.length;
     this.#word = "";
+    this.#spaceIsDue = false;
   }
 
   /** Ends the line that is open; without one, shows an empty one. */
   #breakLine(): void {
     this.#target.write(this.#open ? "\n" : `${margin}${this.paint("gray", "│")}\n`);
     this.#open = false;
+    this.#spaceIsDue = false;
     this.#column = 0;
   }
 }

@@ -72,7 +72,7 @@ export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<Stor
     tokenizerPath: model.tokenizerPath,
     name: model.name,
     directory,
-    tokensMax: Math.min(options.tokensMax ?? 200, contextLength),
+    tokensMax: Math.min(options.tokensMax ?? 201, contextLength),
     chunkTokens: options.chunkTokens ?? 16,
     temperature: options.temperature ?? 0,
     seed: options.seed ?? 1,
@@ -159,7 +159,7 @@ async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | un
     if (event.type === "restored") {
       restored = event;
       showRestored(view, event, tokens.length);
-      view?.prose(model.tokenizer.decode(tokens), "gray");
+      tokens.forEach((_, index) => view?.prose(pieceText(model, tokens, index), index < event.tokens ? "gray" : "reset"));
     } else if (event.type === "token") {
       tokens.push(event.token);
       view?.prose(pieceText(model, tokens, tokens.length - 1), "yellow");
@@ -209,7 +209,7 @@ function isMidSentence(text: string): boolean {
 }
 
 function pieceText(model: OpenModel, tokens: readonly number[], index: number): string {
-  return model.tokenizer.decodeBytes(tokens[index - 1], tokens[index]).toString("utf8");
+  return model.tokenizer.decodeBytes(tokens[Math.max(0, index - 1)], tokens[index]).toString("utf8");
 }
 
 function showHeading(view: StoryView | undefined, model: OpenModel): void {
@@ -226,6 +226,7 @@ function showProcess(view: StoryView | undefined, child: NarratorChild, what: st
 
 function showRestored(view: StoryView | undefined, event: Extract<StoryEvent, { type: "restored" }>, tokens: number): void {
   view?.result("✓", `found ${event.tokens} of ${tokens} tokens on disk`, `in ${event.restoreMs.toFixed(1)} ms: ${event.chunks.length} chunks, checksums right, put into other blocks`);
+  if (view?.color === true) view.line(`${view.paint("gray", "grey: from disk")}, plain: computed again, ${view.paint("yellow", "yellow: new")}`);
 }
 
 function showVerdict(view: StoryView | undefined, report: StoryReport): void {

@@ -54,11 +54,15 @@ test("killed again and again, the text is the one that nobody interrupted", asyn
     // Some die at a token, some right after a store was reported, some while the KV is still being loaded.
     const last = mortal ? { tokens: 8 + random.nextBelow(24), stores: random.nextBelow(3) } : { tokens: Infinity, stores: Infinity };
     const end = await live(order(model, directory, tokens, life), (event, heard) => {
-      if (event.type === "restored") assertRestored(event, tokens, stored);
+      if (event.type === "restored") {
+        assertRestored(event, tokens, stored);
+        // On disk, though its writer died before it could say so.
+        for (const chunk of event.chunks) if (!stored.has(chunk.index)) stored.set(chunk.index, chunk);
+      }
       if (event.type === "stored") stored.set(event.chunk.index, event.chunk);
       return heard.tokens >= last.tokens || (last.stores > 0 && heard.stores >= last.stores + 1);
     });
-    assert.equal(end.signal, mortal && end.tokens.length < expected.length ? "SIGKILL" : end.signal);
+    if (end.tokens.length < expected.length) assert.equal(end.signal, "SIGKILL");
     assert.deepEqual(end.tokens, expected.slice(0, end.tokens.length));
     tokens = end.tokens;
   }
