@@ -32,10 +32,12 @@
       "native/napi/addon.cc",
       "native/napi/arena_binding.cc",
       "native/napi/arguments.cc",
+      "native/napi/cpu_device_binding.cc",
       "native/napi/engine_binding.cc",
       "native/napi/env_data.cc",
       "native/napi/hash_binding.cc",
       "native/napi/intern_table_binding.cc",
+      "native/napi/object_files_binding.cc",
       "native/napi/wake_gate.cc"
     ]
   }

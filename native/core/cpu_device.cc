@@ -160,21 +160,21 @@ Status CpuDevice::ImageBytes(uint32_t layout_id, uint64_t* bytes) const {
   return status;
 }
 
-Status CpuDevice::Start(bool gather, uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids,
-                        size_t block_id_count, double skip_tokens) {
+Status CpuDevice::Start(bool gather, uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count,
+                        std::vector<int32_t> block_ids, uint32_t skip_tokens) {
   if (closed_) return Status::Closed("the device is closed");
   std::shared_ptr<Layout> layout;
   Status status = Find(layout_id, &layout);
   if (!status.ok()) return status;
   const KvLayout& compiled = layout->layout;
   const uint64_t wanted = count * compiled.blocks_per_object();
-  if (block_id_count != wanted)
-    return Status::OutOfRange("blockIds has " + std::to_string(block_id_count) + " entries; " + std::to_string(count) + " slots of " + std::to_string(compiled.blocks_per_object()) +
+  if (block_ids.size() != wanted)
+    return Status::OutOfRange("blockIds has " + std::to_string(block_ids.size()) + " entries; " + std::to_string(count) + " slots of " + std::to_string(compiled.blocks_per_object()) +
                               " blocks need " + std::to_string(wanted));
-  status = compiled.CheckBlockIds(block_ids, block_id_count);
+  status = compiled.CheckBlockIds(block_ids.data(), block_ids.size());
   if (!status.ok()) return status;
   const uint32_t chunk_tokens = compiled.spec().chunk_tokens;
-  if (!(skip_tokens >= 0) || skip_tokens > chunk_tokens || skip_tokens != std::floor(skip_tokens))
+  if (skip_tokens > chunk_tokens)
     return Status::OutOfRange("skipTokens is " + std::to_string(skip_tokens) + "; allowed are 0 to " + std::to_string(chunk_tokens) + ", the tokens of one object");
 
   status = engine_->CheckOperation(op_id);
@@ -197,21 +197,19 @@ Status CpuDevice::Start(bool gather, uint32_t op_id, uint32_t layout_id, const s
   const uint32_t threads = engine_->stepped() ? 1 : engine_->options().copy_threads;
   const uint64_t most_parts = std::min<uint64_t>(compiled.image_bytes() / kMinPartBytes, AllTiles(compiled).end);
   const uint32_t parts = threads == 1 || count >= 4 * threads ? 1 : static_cast<uint32_t>(std::clamp<uint64_t>(most_parts, 1, 4 * threads));
-  auto job = std::make_shared<CopyJob>(gather, std::move(layout), arena, std::move(views), std::vector<int32_t>(block_ids, block_ids + block_id_count),
-                                       static_cast<uint32_t>(skip_tokens), parts, std::move(operation));
+  auto job = std::make_shared<CopyJob>(gather, std::move(layout), arena, std::move(views), std::move(block_ids), skip_tokens, parts, std::move(operation));
   const uint32_t items = job->item_count();
   engine_->Submit(PoolKind::kCopy, std::move(job), items);
   return {};
 }
 
-Status CpuDevice::Gather(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids,
-                         size_t block_id_count) {
-  return Start(true, op_id, layout_id, arena, refs, count, block_ids, block_id_count, 0);
+Status CpuDevice::Gather(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, std::vector<int32_t> block_ids) {
+  return Start(true, op_id, layout_id, arena, refs, count, std::move(block_ids), 0);
 }
 
-Status CpuDevice::Scatter(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids,
-                          size_t block_id_count, double skip_tokens) {
-  return Start(false, op_id, layout_id, arena, refs, count, block_ids, block_id_count, skip_tokens);
+Status CpuDevice::Scatter(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, std::vector<int32_t> block_ids,
+                          uint32_t skip_tokens) {
+  return Start(false, op_id, layout_id, arena, refs, count, std::move(block_ids), skip_tokens);
 }
 
 uint64_t CpuDevice::InFlight() const noexcept {

@@ -43,10 +43,10 @@ class CpuDevice {
   Status ImageBytes(uint32_t layout_id, uint64_t* bytes) const;
 
   /// Paged blocks -> slots. `block_ids` has blocks_per_object entries for each slot.
-  Status Gather(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids, size_t block_id_count);
+  Status Gather(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, std::vector<int32_t> block_ids);
   /// Slots -> paged blocks, without the first `skip_tokens` tokens of the first slot.
-  Status Scatter(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids, size_t block_id_count,
-                 double skip_tokens);
+  Status Scatter(uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, std::vector<int32_t> block_ids,
+                 uint32_t skip_tokens);
 
   /// Slots that running operations still work on.
   uint64_t InFlight() const noexcept;
@@ -68,8 +68,8 @@ class CpuDevice {
   class CopyJob;
 
   Status Find(uint32_t layout_id, std::shared_ptr<Layout>* layout) const;
-  Status Start(bool gather, uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count, const int32_t* block_ids,
-               size_t block_id_count, double skip_tokens);
+  Status Start(bool gather, uint32_t op_id, uint32_t layout_id, const std::shared_ptr<Arena>& arena, const SlotRef* refs, size_t count,
+               std::vector<int32_t> block_ids, uint32_t skip_tokens);
 
   std::shared_ptr<Engine> engine_;
   std::map<uint32_t, Region> regions_;

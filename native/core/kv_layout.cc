@@ -7,8 +7,8 @@ namespace kvferry {
 namespace {
 
 // Strides and counts are below 2^64 and 2^32: products and their sums fit.
-using Wide = unsigned __int128;
-using SignedWide = __int128;
+__extension__ typedef unsigned __int128 Wide;
+__extension__ typedef __int128 SignedWide;
 
 std::string Text(Wide value) {
   if (value > UINT64_MAX) return "more than 2^64";

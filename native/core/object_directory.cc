@@ -3,11 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +58,14 @@ std::string RandomHex() {
   // Cannot fail for 8 bytes once the kernel's pool is ready, and it waits until it is.
   if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) abort();
   return ToHex(bytes, sizeof bytes);
+}
+
+/// The instance in a temporary file's name; empty when it is no such name.
+std::string InstanceOf(const std::string& name) {
+  const size_t first = name.find('-');
+  const size_t second = name.find('-', first + 1);
+  if (first == 0 || first == std::string::npos || second != first + 17 || name.find_first_not_of("0123456789-", 0) < first) return "";
+  return name.substr(first + 1, 16);
 }
 
 bool IsRefused(int result) { return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP || result == -EPERM; }
@@ -168,35 +174,6 @@ int ObjectDirectory::TryDirectIo(std::string* what) {
   // Linux leaves the file behind when the file system refuses O_DIRECT after creating it.
   unlinkat(base_.get(), path.c_str(), 0);
   return result;
-}
-
-Ownership ObjectDirectory::Own() {
-  Ownership ownership;
-  if (owner_.get() >= 0) {
-    ownership.owned = true;
-    return ownership;
-  }
-  FileHandle file(calls_.open_at(base_.get(), "owner", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kFileMode));
-  if (file.get() < 0) {
-    ownership.problem = std::string(strerror(-file.get())) + " from opening the file \"owner\"";
-    file.Release();
-    return ownership;
-  }
-  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) {
-      char text[32] = {};
-      if (pread(file.get(), text, sizeof text - 1, 0) > 0) ownership.owner_pid = strtoll(text, nullptr, 10);
-      return ownership;
-    }
-    // NFS without a lock service and some FUSE file systems.
-    ownership.problem = std::string(strerror(errno)) + " from flock: two owners of this directory cannot be told apart";
-  }
-  ownership.owned = true;
-  const std::string text = std::to_string(getpid()) + "\n";
-  if (ftruncate(file.get(), 0) != 0 || pwrite(file.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
-    ownership.problem = std::string(strerror(errno)) + " from writing the file \"owner\"";
-  owner_ = std::move(file);
-  return ownership;
 }
 
 int ObjectDirectory::MakeDirectory(const std::string& path) { return mkdirat(base_.get(), path.c_str(), kDirectoryMode) == 0 || errno == EEXIST ? 0 : -errno; }
@@ -339,21 +316,13 @@ void ObjectDirectory::DeleteDeadTemporaries(ScanRows* rows) {
   DirectoryStream temporaries(openat(base_.get(), kTemporaryDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (temporaries.stream == nullptr) return;
   while (dirent* entry = temporaries.Next()) {
-    if (IsDead(entry->d_name) && unlinkat(dirfd(temporaries.stream), entry->d_name, 0) == 0) ++rows->temporary_deleted;
+    const std::string instance = InstanceOf(entry->d_name);
+    if (instance.empty()) {
+      ++rows->foreign_files;
+    } else if (!LiveInstances::Get().Has(instance) && unlinkat(dirfd(temporaries.stream), entry->d_name, 0) == 0) {
+      ++rows->temporary_deleted;
+    }
   }
-}
-
-/// Whoever locked the directory is its only writer. Without the lock, a writer is dead when its process is; a pid equal to ours
-/// was an earlier life of this container unless the instance is known.
-bool ObjectDirectory::IsDead(const char* temporary) const {
-  char* end = nullptr;
-  const long long pid = strtoll(temporary, &end, 10);
-  if (end == temporary || *end != '-' || pid <= 0 || pid > INT32_MAX) return false;
-  const char* instance_end = strchr(end + 1, '-');
-  if (instance_end == nullptr) return false;
-  if (LiveInstances::Get().Has(std::string(static_cast<const char*>(end + 1), instance_end))) return false;
-  if (owner_.get() >= 0 || pid == getpid()) return true;
-  return kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
 }
 
 }  // namespace kvferry

@@ -1,16 +1,18 @@
 // ObjectDirectory: one directory of object files on a file system: paths, temporary files, publishing, removal, scanning.
 //
-//   <base>/owner                        locked by the process that owns the directory, holds its pid
-//   <base>/tmp/<pid>-<instance>-<n>     files being written; whatever a dead writer left is deleted by a scan
+//   <base>/tmp/<pid>-<instance>-<n>     files being written; a scan deletes what dead writers left
 //   <base>/objects/xx/yy/<identity>     complete objects (object_file.h)
 //
 // A file appears under objects/ only when it is complete, by one atomic step that never replaces another file: a rename that
 // refuses to replace, or a link where the file system has no such rename. The first writer of a key wins. The one exception is
 // a published file of the wrong size: it can never be loaded, so the next writer takes its place.
 //
+// A directory has one owner at a time, which the fs adapter's lock sees to; so a temporary file of no live instance of this
+// process is a dead writer's. Were the lock to fail, a writer would find its file gone and report a failed store, no more.
+//
 // Calls answer 0, an item status (engine.h) or -errno.
 //
-// Thread safety: every method may be called from any thread, but Open and Own from the owner's.
+// Thread safety: every method may be called from any thread, but Open from the owner's.
 #ifndef KVFERRY_CORE_OBJECT_DIRECTORY_H_
 #define KVFERRY_CORE_OBJECT_DIRECTORY_H_
 
@@ -35,14 +37,6 @@ struct ScanRows {
   uint64_t temporary_deleted = 0;
   /// Files and directories below objects/ that are none of ours; left alone.
   uint64_t foreign_files = 0;
-};
-
-/// Who owns a directory. `problem` is not empty when the file system cannot tell.
-struct Ownership {
-  bool owned = false;
-  /// The other owner's pid when `owned` is false; 0 = unknown.
-  int64_t owner_pid = 0;
-  std::string problem;
 };
 
 /// A file descriptor that closes itself.
@@ -74,9 +68,6 @@ class ObjectDirectory {
   /// Why O_DIRECT is or is not used, in words.
   const std::string& direct_io_reason() const noexcept { return direct_io_reason_; }
 
-  /// Locks the directory for this process until the object goes. Asking again is free.
-  Ownership Own();
-
   /// A new file for writing; 0 or -errno.
   int OpenTemporary(std::string* name, FileHandle* file);
   void RemoveTemporary(const std::string& name);
@@ -105,12 +96,10 @@ class ObjectDirectory {
   int SyncDirectory(const std::string& path);
   int ScanShard(uint32_t shard, ScanRows* rows);
   void DeleteDeadTemporaries(ScanRows* rows);
-  bool IsDead(const char* temporary) const;
 
   const SystemCalls& calls_;
   const bool fsync_;
   FileHandle base_;
-  FileHandle owner_;
   bool direct_io_ = false;
   std::string direct_io_reason_;
   /// In every temporary name, so that two instances of one process never meet.

@@ -7,12 +7,14 @@
 #endif
 
 #include "arena_binding.h"
+#include "cpu_device_binding.h"
 #include "crc32c.h"
 #include "engine_binding.h"
 #include "env_data.h"
 #include "hash_binding.h"
 #include "intern_table_binding.h"
 #include "napi_setup.h"
+#include "object_files_binding.h"
 
 #ifndef KVFERRY_VERSION
 #define KVFERRY_VERSION "unknown"
@@ -57,6 +59,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ArenaBinding::Init(env, exports);
   InternTableBinding::Init(env, exports);
   EngineBinding::Init(env, exports);
+  ObjectFilesBinding::Init(env, exports);
+  CpuDeviceBinding::Init(env, exports);
   return exports;
 }
 

@@ -208,7 +208,7 @@ export interface NativeObjectFiles {
   };
   /** File size of an object with this many payload bytes. */
   fileBytesFor(payloadBytes: number): number;
-  /** Reads and verifies one file by path, for `kvferry inspect`. Synchronous; not for hot paths. */
+  /** Same as NativeBinding.inspectObjectFile. */
   inspect(path: string): ObjectFileReport;
   close(): void;
 }
@@ -279,6 +279,8 @@ export interface NativeBinding {
   blake3(bytes: Uint8Array): Uint8Array;
   /** Rolling chunk hashes (keys/chunk-hash.ts): returns 32 bytes per full chunk of `chunkTokens` tokens. `prefix` is h(i-1) or the seed. */
   chunkHashes(tokens: Uint32Array, chunkTokens: number, prefix: Uint8Array): Uint8Array;
+  /** Reads and verifies one object file by path, without a directory of ours around it. Synchronous; not for hot paths. */
+  inspectObjectFile(path: string): ObjectFileReport;
   readonly Arena: new (options: ArenaOptions) => NativeArena;
   readonly InternTable: new (hashBytes: number, familyBytes: number) => NativeInternTable;
   readonly Engine: new (options: EngineOptions) => NativeEngine;
