@@ -8,6 +8,7 @@ export type { Settlement } from "./controllers/index.ts";
 export { KeyBatch } from "./keys/key-batch.ts";
 export { imageFingerprint, type ImageDescription, type ObjectLayout } from "./keys/layout.ts";
 export type { ObjectKey } from "./keys/object-key.ts";
+export { tokenKeys, type TokenKeyOptions } from "./keys/token-keys.ts";
 export { WriteStatus } from "./l1/index.ts";
 export {
   LoadStatus,
