@@ -7,8 +7,12 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since the Unix epoch, for people and file headers only. */
   wallMs(): number;
-  /** Runs `callback` once after `delayMs`. A pending timer never keeps the process alive. */
-  setTimer(delayMs: number, callback: () => void): Timer;
+  /** Runs `callback` once after `delayMs`. A pending timer does not keep the process alive unless it is asked to, for work that a caller awaits. */
+  setTimer(delayMs: number, callback: () => void, options?: TimerOptions): Timer;
+}
+
+export interface TimerOptions {
+  readonly keepAlive?: boolean;
 }
 
 export interface Timer {
@@ -19,9 +23,9 @@ export interface Timer {
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
-  setTimer(delayMs, callback) {
+  setTimer(delayMs, callback, options) {
     const handle = setTimeout(callback, Math.max(0, delayMs));
-    handle.unref();
+    if (options?.keepAlive !== true) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
 };

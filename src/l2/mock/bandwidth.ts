@@ -35,7 +35,7 @@ export class BandwidthBucket {
         signal?.removeEventListener("abort", settle);
         resolve();
       };
-      const timer = this.#clock.setTimer(delayMs, settle);
+      const timer = this.#clock.setTimer(delayMs, settle, { keepAlive: true });
       this.#waiting.set(timer, settle);
       signal?.addEventListener("abort", settle, { once: true });
     });
