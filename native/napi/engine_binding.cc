@@ -65,6 +65,9 @@ void EngineBinding::Core::Shut() noexcept {
   engine->Shutdown();
 }
 
+// One function for adding and removing: Node finds a hook by its address, and each lambda would have its own.
+void EngineBinding::ShutCore(void* core) { static_cast<Core*>(core)->Shut(); }
+
 EngineBinding::EngineBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineBinding>(info), env_(info.Env()) {
   ThrowIfFailed(info.Env(), Engine::Open(OptionsOf(info[0]), &core_.engine));
   TagObject(info.This().As<Napi::Object>(), WrappedClass::kEngine);
@@ -78,11 +81,11 @@ EngineBinding::EngineBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
     }
   });
   // Hooks run last first, so ours comes before the end of anything that was there before this engine.
-  hooked_ = napi_add_env_cleanup_hook(env_, [](void* core) { static_cast<Core*>(core)->Shut(); }, &core_) == napi_ok;
+  hooked_ = napi_add_env_cleanup_hook(env_, &ShutCore, &core_) == napi_ok;
 }
 
 EngineBinding::~EngineBinding() {
-  if (hooked_) napi_remove_env_cleanup_hook(env_, [](void* core) { static_cast<Core*>(core)->Shut(); }, &core_);
+  if (hooked_) napi_remove_env_cleanup_hook(env_, &ShutCore, &core_);
   core_.Shut();
 }
 

@@ -31,6 +31,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     bool shut = false;
     void Shut() noexcept;
   };
+  static void ShutCore(void* core);
 
   void OnWake(const Napi::CallbackInfo& info);
   Napi::Value Drain(const Napi::CallbackInfo& info);
