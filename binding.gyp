@@ -13,12 +13,12 @@
         "<!(node -p \"require('node-api-headers').include_dir\")"
       ],
       "defines": ["NAPI_VERSION=9"],
-      "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden", "-fno-strict-aliasing"],
+      "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffunction-sections", "-fdata-sections"],
       "cflags_cc!": ["-fno-rtti", "-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++17", "-fexceptions", "-fvisibility-inlines-hidden"],
       "conditions": [
         ["OS=='linux'", {
-          "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-s", "-pthread"],
+          "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-Wl,--gc-sections", "-s", "-pthread"],
           "libraries": ["-ldl", "-lrt"]
         }]
       ]

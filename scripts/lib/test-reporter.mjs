@@ -20,7 +20,7 @@ export default async function* reporter(source) {
   };
   for await (const { type, data } of source) {
     // A passing wrapper of a whole file or of a suite is no test of its own; a failing one is, when nothing inside it failed.
-    const isWrapper = data?.details?.type === "suite" || (data?.nesting === 0 && data?.file !== undefined && resolve(data.name) === data.file);
+    const isWrapper = data?.details?.type === "suite" || (data?.nesting === 0 && data?.file !== undefined && typeof data.name === "string" && resolve(data.name) === data.file);
     if (type === "test:pass") {
       if (isWrapper) continue;
       const skipped = data.skip !== undefined || data.todo !== undefined;

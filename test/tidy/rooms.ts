@@ -21,7 +21,6 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   // The story of `kvferry demo`: a tiny model with a paged KV cache, an engine in small.
   demo: ["storage", "device", "native", "keys", "base"],
   client: ["wire", "keys", "base"],
-  demo: ["storage", "device", "keys", "native", "base"],
   server: ["wire", "storage", "device", "native", "keys", "base"],
   cli: ["server", "client", "demo", "workload", "storage", "controllers", "l1", "device", "wire", "policies", "l2", "plugins", "keys", "native", "base"],
 };
