@@ -6,5 +6,4 @@ export { EvictionController, type EvictionOptions } from "./eviction-controller.
 export { KeyGrid, type GridRow } from "./key-grid.ts";
 export { Obligation, type Ending, type Settlement } from "./obligation.ts";
 export { loadTag, PrefetchController, type PrefetchAnswer, type PrefetchCall, type PrefetchOptions } from "./prefetch-controller.ts";
-export { neededBytes, reserveWithEviction, type MakeRoom } from "./room.ts";
 export { StoreController, type StoreOptions } from "./store-controller.ts";

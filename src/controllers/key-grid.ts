@@ -29,6 +29,11 @@ export class KeyGrid {
     this.keys = rows.length === 1 ? rows[0].keys : interleave(rows, this.columns);
   }
 
+  /** True when some row needs only the end of the prefix. */
+  get hasWindows(): boolean {
+    return this.rows.some((row) => row.windowChunks > 0);
+  }
+
   get cellCount(): number {
     return this.keys.count;
   }

@@ -9,7 +9,6 @@ import type { AdapterDescriptor, LoadPlan, PrefetchPolicy } from "../policies/co
 import { Joins } from "./joins.ts";
 import type { KeyGrid } from "./key-grid.ts";
 import { PrefetchRequest } from "./prefetch-request.ts";
-import { reserveWithEviction, type MakeRoom } from "./room.ts";
 
 export interface PrefetchOptions {
   /** After this the prefix in hand is the answer. */
@@ -56,7 +55,8 @@ export interface PrefetchDependencies {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly logger: Logger;
-  readonly makeRoom: MakeRoom;
+  /** Evicts so that about this many bytes come free. */
+  readonly makeRoom: (bytes: number) => void;
 }
 
 interface AdapterEntry {
@@ -80,7 +80,7 @@ export class PrefetchController {
   readonly #counters: Counters;
   readonly #options: PrefetchOptions;
   readonly #joins: Joins;
-  readonly #makeRoom: MakeRoom;
+  readonly #makeRoom: (bytes: number) => void;
   readonly #adapters: AdapterEntry[] = [];
   readonly #requested: Counter;
   readonly #hitL1: Counter;
@@ -137,6 +137,8 @@ export class PrefetchController {
     if (this.#closed) throw new ClosedError("the storage");
     call.signal?.throwIfAborted();
     this.#requested.add(call.grid.cellCount);
+    const whole = this.#answerWhole(call);
+    if (whole !== undefined) return whole;
     const request = new PrefetchRequest(call, this.#l1, this.#clock.nowMs() + this.#options.leaseTtlMs);
     request.takeResident();
     // Everything in L1, or nobody else to ask: answered without giving way.
@@ -149,6 +151,21 @@ export class PrefetchController {
       throw error;
     }
     return this.#answer(request);
+  }
+
+  /** The answer when L1 has every cell of a request without windows, which leaves nothing to plan. Undefined otherwise. */
+  #answerWhole(call: PrefetchCall): PrefetchAnswer | undefined {
+    const { grid } = call;
+    const slots = new Uint32Array(grid.cellCount);
+    if (this.#l1.find(grid.keys, grid.rowSizes, slots) < grid.cellCount || grid.hasWindows) return undefined;
+    const lease = this.#l1.lease(slots, call.owner, call.deliveries, this.#clock.nowMs() + this.#options.leaseTtlMs);
+    if (lease.slots.length < grid.cellCount) {
+      this.#l1.release(lease);
+      return undefined;
+    }
+    this.#l1.touch(lease.slots);
+    this.#hitL1.add(grid.cellCount);
+    return { hitChunks: grid.columns, hitCells: new Uint8Array(grid.cellCount).fill(1), slots, l1Cells: grid.cellCount, l2Cells: 0, lease };
   }
 
   /** Stops intake and waits for loads in flight until the deadline. Returns the loads that were still running. */
@@ -276,8 +293,16 @@ export class PrefetchController {
   }
 
   #attempt(grid: KeyGrid, wanted: Uint8Array, temporary: Uint8Array): WriteGrant | undefined {
-    const request = { keys: grid.keys, rowSizes: grid.rowSizes, tag: loadTag, temporary, charge: AdmissionClass.load, wanted };
-    return reserveWithEviction(this.#l1, request, this.#makeRoom);
+    const grant = this.#l1.reserve({
+      keys: grid.keys,
+      rowSizes: grid.rowSizes,
+      tag: loadTag,
+      temporary,
+      charge: AdmissionClass.load,
+      wanted,
+      makeRoom: this.#makeRoom,
+    });
+    return grant.chunks > 0 ? grant : undefined;
   }
 
   /** 1 per key whose copy leaves L1 with its last lease. */

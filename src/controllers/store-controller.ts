@@ -45,6 +45,7 @@ export interface StoreDependencies {
 }
 
 const stored: Ending = { kind: "stored" };
+const nothingStored = { storedCount: 0, failedCount: 0, droppedCount: 0 };
 
 /**
  * Carries committed objects to every adapter that the store policy names, and lets each object go when nothing is owed for it any more
@@ -128,9 +129,17 @@ export class StoreController {
 
   // ---------------------------------------------------------------------------------------------------------- commits
 
-  /** Creates the obligation of one commit and sends what can be sent. The objects are published in L1 already. */
-  accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation {
+  /**
+   * Creates the obligation of one commit and sends what can be sent. The objects are published in L1 already. Undefined when there is
+   * nobody to owe them to and they stay in L1: that obligation has ended.
+   */
+  accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation | undefined {
     if (this.#closing) throw new ClosedError("the store controller");
+    if (this.#lanes.length === 0 && this.#ask(() => this.#policy.decideL1(nothingStored)) === "keep") {
+      this.#created.add(keys.count);
+      this.#endedStored.add(keys.count);
+      return undefined;
+    }
     const obligation = new Obligation(keys, refs, sizes, this.#clock.nowMs());
     this.#created.add(keys.count);
     this.#openObligations++;

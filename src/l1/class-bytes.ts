@@ -13,19 +13,22 @@ export interface L1Shares {
  * one of the largest objects seen; an L1 of one or two objects is one pool.
  */
 export class ClassBytes {
-  readonly #arena: NativeArena;
+  /** The arena's, read once: each look at the addon's own property costs as much as the rest of an object's life. */
+  readonly #capacityBytes: number;
+  readonly #alignBytes: number;
   readonly #shares: L1Shares;
   readonly #charged = [0, 0, 0];
   #largestObjectBytes = 0;
 
   constructor(arena: NativeArena, shares: L1Shares) {
-    this.#arena = arena;
+    this.#capacityBytes = arena.capacityBytes;
+    this.#alignBytes = arena.alignBytes;
     this.#shares = shares;
   }
 
   /** Bytes an object takes in the arena. */
   footprint(sizeBytes: number): number {
-    return roundUp(sizeBytes, this.#arena.alignBytes);
+    return roundUp(sizeBytes, this.#alignBytes);
   }
 
   of(charge: AdmissionClass): number {
@@ -43,7 +46,7 @@ export class ClassBytes {
 
   /** Most bytes of one class, if its objects take `objectBytes` each. */
   limit(charge: AdmissionClass, objectBytes = 0): number {
-    const capacity = this.#arena.capacityBytes;
+    const capacity = this.#capacityBytes;
     const largest = Math.max(objectBytes, this.#largestObjectBytes);
     if (capacity < 3 * largest) return capacity;
     const otherShare = charge === AdmissionClass.store ? this.#shares.load : this.#shares.store;
@@ -53,13 +56,5 @@ export class ClassBytes {
   /** What the class may still take. */
   room(charge: AdmissionClass, objectBytes = 0): number {
     return this.limit(charge, objectBytes) - this.#charged[charge];
-  }
-
-  /**
-   * Bytes that eviction must give up before `neededBytes` more can be had by this class: what the class may still take, less what is
-   * free. Evicting beyond the class's share would give up cached objects for nothing.
-   */
-  missing(charge: AdmissionClass, neededBytes: number): number {
-    return Math.max(0, Math.min(neededBytes, this.room(charge)) - (this.#arena.capacityBytes - this.#arena.usedBytes()));
   }
 }

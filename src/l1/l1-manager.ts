@@ -39,6 +39,8 @@ export interface ReserveRequest {
   readonly charge: AdmissionClass;
   /** 0 = leave this key alone (it is answered `resident`). Left out = all are wanted. */
   readonly wanted?: Uint8Array;
+  /** Asked for the bytes that are missing before slots are taken: evicts at once (law 5). */
+  readonly makeRoom?: (bytes: number) => void;
 }
 
 export interface WriteGrant {
@@ -129,7 +131,7 @@ export class L1Manager {
    * named twice is one key.
    */
   reserve(request: ReserveRequest): WriteGrant {
-    const { keys, rowSizes, tag, charge } = request;
+    const { keys, rowSizes, tag } = request;
     const count = keys.count;
     const perChunk = rowSizes.length;
     assert(count % perChunk === 0, "a reservation holds whole chunks");
@@ -137,7 +139,7 @@ export class L1Manager {
     this.keys.intern(keys.records, ids);
     const statuses = new Uint8Array(count);
     const needed = this.#classify(ids, tag, statuses, request.wanted);
-    const chunks = this.#chunksWithinLimit(statuses, rowSizes, charge);
+    const chunks = this.#chunksWithinLimit(request, statuses);
     const grant = this.#allocate(request, ids, statuses, needed, chunks);
     this.#releaseUngranted(ids, statuses);
     return grant;
@@ -254,13 +256,14 @@ export class L1Manager {
    * against it. Each slot must be resident.
    */
   lease(slots: ArrayLike<number>, owner: string, deliveries: number, deadlineMs: number): ReadLease {
+    let room = this.bytes.room(AdmissionClass.load);
     let count = 0;
     for (; count < slots.length; count++) {
       const slot = slots[count];
       assert(this.table.state(slot) === ObjectState.resident, "only a resident object can be leased");
       if (this.table.charge(slot) === AdmissionClass.none) {
-        const bytes = this.bytes.footprint(this.table.sizeBytes(slot));
-        if (bytes > this.bytes.room(AdmissionClass.load)) break;
+        room -= this.bytes.footprint(this.table.sizeBytes(slot));
+        if (room < 0) break;
         this.#setCharge(slot, AdmissionClass.load);
       }
       this.table.addLease(slot);
@@ -472,18 +475,24 @@ export class L1Manager {
     return repeats;
   }
 
-  /** Leading chunks whose new objects fit into what the class may still take. */
-  #chunksWithinLimit(statuses: Uint8Array, rowSizes: readonly number[], charge: AdmissionClass): number {
+  /** Leading chunks whose new objects fit into what the class may still take; makes room for them where the arena has too little. */
+  #chunksWithinLimit(request: ReserveRequest, statuses: Uint8Array): number {
+    const { rowSizes, charge, makeRoom } = request;
     const perChunk = rowSizes.length;
     const chunkCount = statuses.length / perChunk;
     const footprints = rowSizes.map((size) => this.bytes.footprint(size));
-    const largest = Math.max(...footprints);
-    let room = this.bytes.room(charge, largest);
-    for (let chunk = 0; chunk < chunkCount; chunk++) {
-      for (let row = 0; row < perChunk; row++) if (statuses[chunk * perChunk + row] === WriteStatus.granted) room -= footprints[row];
-      if (room < 0) return chunk;
+    const room = this.bytes.room(charge, Math.max(...footprints));
+    let neededBytes = 0;
+    let chunks = 0;
+    for (; chunks < chunkCount; chunks++) {
+      let chunkBytes = 0;
+      for (let row = 0; row < perChunk; row++) if (statuses[chunks * perChunk + row] === WriteStatus.granted) chunkBytes += footprints[row];
+      if (neededBytes + chunkBytes > room) break;
+      neededBytes += chunkBytes;
     }
-    return chunkCount;
+    const missingBytes = neededBytes - (this.arena.capacityBytes - this.usedBytes);
+    if (missingBytes > 0) makeRoom?.(missingBytes);
+    return chunks;
   }
 
   #allocate(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, needed: number, chunkLimit: number): WriteGrant {

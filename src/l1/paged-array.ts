@@ -25,3 +25,29 @@ export class PagedUint32Array {
     return this.#pages.length * pageLength * 4;
   }
 }
+
+/** As PagedUint32Array, with several u32 per row side by side: whoever looks at one column of a row soon looks at the others. */
+export class PagedRows {
+  readonly #columns: number;
+  readonly #pages: Uint32Array[] = [];
+
+  constructor(columns: number) {
+    this.#columns = columns;
+  }
+
+  get(row: number, column: number): number {
+    const page = this.#pages[row >>> pageShift];
+    return page === undefined ? 0 : page[(row & pageMask) * this.#columns + column];
+  }
+
+  set(row: number, column: number, value: number): void {
+    const pageIndex = row >>> pageShift;
+    while (this.#pages.length <= pageIndex) this.#pages.push(new Uint32Array(pageLength * this.#columns));
+    this.#pages[pageIndex][(row & pageMask) * this.#columns + column] = value;
+  }
+
+  /** Bytes held. */
+  memoryBytes(): number {
+    return this.#pages.length * pageLength * this.#columns * 4;
+  }
+}

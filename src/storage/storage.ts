@@ -8,7 +8,6 @@ import {
   EvictionController,
   KeyGrid,
   PrefetchController,
-  reserveWithEviction,
   StoreController,
   type GridRow,
   type Obligation,
@@ -177,11 +176,15 @@ export class Storage implements AsyncDisposable {
       temporary: false,
       charge: AdmissionClass.store,
       wanted: this.#notHeldEverywhere(grid.keys),
+      makeRoom: (bytes) => this.#eviction.makeRoom(bytes),
     };
     const admission = {
       charge: AdmissionClass.store,
       saltId: this.#saltId(grid.keys),
-      attempt: () => reserveWithEviction(this.#l1, request, (bytes) => this.#eviction.makeRoom(bytes)),
+      attempt: () => {
+        const grant = this.#l1.reserve(request);
+        return grant.chunks > 0 ? grant : undefined;
+      },
       what: `a write of ${grid.columns} chunks`,
       signal: options.signal,
     };
@@ -487,7 +490,7 @@ export class Storage implements AsyncDisposable {
   }
 
   /** The obligation of what a commit published. */
-  #owe(handle: WriteHandle, published: readonly number[]): Obligation {
+  #owe(handle: WriteHandle, published: readonly number[]): Obligation | undefined {
     const { grid } = handle;
     const sizes = new Uint32Array(published.length);
     for (let index = 0; index < published.length; index++) sizes[index] = grid.sizeOf(handle.keyIndices[published[index]]);
