@@ -128,7 +128,7 @@ function fieldNames(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
 
 function shapeOf(schema: unknown): Record<string, unknown> | undefined {
   let current = schema;
-  while (current instanceof z.ZodOptional || current instanceof z.ZodDefault) current = current.unwrap();
+  while (current instanceof z.ZodOptional || current instanceof z.ZodDefault || current instanceof z.ZodPrefault) current = current.unwrap();
   return current instanceof z.ZodObject ? (current.shape as Record<string, unknown>) : undefined;
 }
 

@@ -183,7 +183,8 @@ export const objectCases: readonly ConformanceCase[] = [
   },
 ];
 
-function pickUsage(adapter: L2Adapter): object {
+/** What is used, without the capacity: that of a shared disk changes under us. */
+export function pickUsage(adapter: L2Adapter): object {
   const { usedBytes, objectCount, bytesBySalt } = adapter.usage();
   return { usedBytes, objectCount, bytesBySalt };
 }

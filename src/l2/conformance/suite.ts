@@ -2,6 +2,7 @@
  * The conformance suite of L2 adapters, exported as `kvferry/testing`. An adapter that passes keeps the promises of contract.ts as far as
  * tests can tell; every adapter of kvferry runs it.
  */
+import { errorText } from "../../base/errors.ts";
 import { objectCases } from "./cases.ts";
 import { type AdapterPlace, Harness, type TestContext } from "./harness.ts";
 import { lifeCases } from "./life-cases.ts";
@@ -33,7 +34,7 @@ export function runL2Conformance(suite: L2AdapterSuite): void {
       if (failure !== undefined) {
         // The case's own failure is the news; what is left in flight after it is not.
         await harness.finish().catch(() => undefined);
-        throw new Error(`conformance case failed (seed ${seed})`, { cause: failure });
+        throw new Error(`${errorText(failure)} (seed ${seed})`, { cause: failure });
       }
       await harness.finish();
     });
