@@ -37,6 +37,21 @@ export function sleep(clock: Clock, delayMs: number): Promise<void> {
   });
 }
 
+/** Waits for `work`, at most `deadlineMs`. Returns whether it settled in time. Keeps the process alive meanwhile, and no longer. */
+export async function settlesWithin(clock: Clock, work: Promise<unknown>, deadlineMs: number): Promise<boolean> {
+  let timer: Timer | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = clock.setTimer(deadlineMs, () => resolve(false), { keepAlive: true });
+  });
+  const done = work.then(
+    () => true,
+    () => true,
+  );
+  const inTime = await Promise.race([done, late]);
+  timer?.cancel();
+  return inTime;
+}
+
 interface PendingTimer {
   readonly dueMs: number;
   readonly order: number;

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../base/clock.ts";
+import { settlesWithin, type Clock, type Timer } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { AbortError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -171,7 +171,7 @@ export class PrefetchController {
   /** Stops intake and waits for loads in flight until the deadline. Returns the loads that were still running. */
   async close(deadlineMs: number): Promise<number> {
     this.#closed = true;
-    await Promise.race([Promise.allSettled([...this.#loads]), new Promise<void>((resolve) => void this.#clock.setTimer(deadlineMs, resolve))]);
+    await settlesWithin(this.#clock, this.idle(), deadlineMs);
     return this.#loads.size;
   }
 
@@ -465,7 +465,7 @@ export class PrefetchController {
   #deadline(deadlineMs: number, signal: AbortSignal | undefined): Deadline {
     const abort = new AbortController();
     const passed = new Promise<undefined>((resolve) => abort.signal.addEventListener("abort", () => resolve(undefined), { once: true }));
-    const timer = this.#clock.setTimer(deadlineMs - this.#clock.nowMs(), () => abort.abort());
+    const timer = this.#clock.setTimer(deadlineMs - this.#clock.nowMs(), () => abort.abort(), { keepAlive: true });
     const onAbort = (): void => abort.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     return {

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import type { Clock } from "../base/clock.ts";
+import { settlesWithin, type Clock } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { ClosedError, errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -112,13 +112,10 @@ export class StoreController {
     if (lane === undefined) return true;
     lane.live = false;
     this.#dropQueued(lane, "removed");
-    let late = false;
-    const timer = this.#clock.setTimer(deadlineMs, () => {
-      late = true;
-      this.#lookIdle();
-    });
-    while (!lane.idle && !late) await this.#nextIdleLook();
-    timer.cancel();
+    const drained = (async (): Promise<void> => {
+      while (!lane.idle) await this.#nextIdleLook();
+    })();
+    await settlesWithin(this.#clock, drained, deadlineMs);
     if (lane.idle) this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     return lane.idle;
   }
@@ -201,12 +198,12 @@ export class StoreController {
    */
   async close(deadlineMs: number): Promise<number> {
     this.#closing = true;
-    await this.#idleOrDeadline(deadlineMs);
+    await settlesWithin(this.#clock, this.idle(), deadlineMs);
     if (this.#openKeys === 0) return 0;
     const left = this.#openKeys;
     for (const lane of this.#lanes) this.#dropQueued(lane, "shutdown");
     for (const abort of this.#aborts) abort.abort(new ClosedError("the storage"));
-    await this.#idleOrDeadline(shutdownGraceMs);
+    await settlesWithin(this.#clock, this.idle(), shutdownGraceMs);
     return left;
   }
 
@@ -301,7 +298,7 @@ export class StoreController {
       answered = true;
       abort.abort(new Error("the store's deadline has passed"));
       this.#endParts(lane, obligation, keyIndices, { kind: "failed", reason: "deadline" });
-    });
+    }, { keepAlive: true });
     const finish = (act: () => void): void => {
       timer.cancel();
       this.#aborts.delete(abort);
@@ -377,7 +374,7 @@ export class StoreController {
         this.#pump(lane);
       }
       this.#lookIdle();
-    });
+    }, { keepAlive: true });
   }
 
   #takeRetryTokens(keyCount: number): boolean {
@@ -504,16 +501,6 @@ export class StoreController {
 
   #nextIdleLook(): Promise<void> {
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
-  }
-
-  #idleOrDeadline(deadlineMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.setTimer(deadlineMs, resolve);
-      void this.idle().then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 }
 

@@ -187,7 +187,7 @@ export class Admission {
       timer = this.#clock.setTimer(request.timeoutMs, () => {
         this.#timeouts.add(1);
         leave(timeoutError(request));
-      });
+      }, { keepAlive: true });
     }
     request.signal?.addEventListener("abort", onAbort, { once: true });
   }

@@ -1,5 +1,5 @@
 import { formatBytes } from "../base/bytes.ts";
-import { systemClock, type Clock, type Timer } from "../base/clock.ts";
+import { settlesWithin, systemClock, type Clock, type Timer } from "../base/clock.ts";
 import { Counters } from "../base/counters.ts";
 import { AdapterError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
 import { silentLogger, type Logger } from "../base/log.ts";
@@ -409,7 +409,7 @@ export class Storage implements AsyncDisposable {
       }
     }
     // Adapters settle what they had when they close; give those answers their turn.
-    await Promise.race([this.idle(), new Promise<void>((resolve) => void this.#clock.setTimer(1_000, resolve))]);
+    await settlesWithin(this.#clock, this.idle(), 1_000);
     this.#stopListening();
     const memoryKept = this.#l1.arena.stats().slotsInIo > 0;
     if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
