@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
 import { SeededRandom } from "../../src/base/random.ts";
-import type { OpenModel } from "../../src/demo/model-files.ts";
+import { shippedModel, type OpenModel } from "../../src/demo/model-files.ts";
 import { startNarrator } from "../../src/demo/narrator-child.ts";
 import { runStoryDemo } from "../../src/demo/story.ts";
 import type { ChunkRecord, NarratorOrder, StoryEvent } from "../../src/demo/story-events.ts";
@@ -16,7 +16,7 @@ const tokensMax = 160;
 
 test("the demo: killed in the middle of a sentence, and the other process goes on with it", async () => {
   let shown = "";
-  const report = await runStoryDemo({ view: { write: (text) => void (shown += text), color: false } });
+  const report = await runStoryDemo({ modelPath: shippedModel().checkpointPath, view: { write: (text) => void (shown += text), color: false } });
   assert.equal(report.signal, "SIGKILL");
   assert.ok(report.ok, JSON.stringify(report));
   assert.equal(report.wrongChunks, 0);
@@ -51,9 +51,10 @@ test("killed again and again, the text is the one that nobody interrupted", asyn
   for (let life = 0; tokens.length < expected.length; life++) {
     assert.ok(life < 12, "the text must grow");
     const mortal = life < 6;
-    // Some die at a token, some right after a store was reported, some while the KV is still being loaded.
+    // Some die at a token, some right after a store was reported, some at any moment: while they start, load, or store.
     const last = mortal ? { tokens: 8 + random.nextBelow(24), stores: random.nextBelow(3) } : { tokens: Infinity, stores: Infinity };
-    const end = await live(order(model, directory, tokens, life), (event, heard) => {
+    const killAfterMs = mortal && life % 2 === 1 ? 40 + random.nextBelow(200) : undefined;
+    const end = await live(order(model, directory, tokens, life), killAfterMs, (event, heard) => {
       if (event.type === "restored") {
         assertRestored(event, tokens, stored);
         // On disk, though its writer died before it could say so.
@@ -87,8 +88,8 @@ interface Life {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** Runs one narrator until it ends or `isLast` says that it has said enough. */
-async function live(narratorOrder: NarratorOrder, isLast: (event: StoryEvent, heard: { tokens: number; stores: number }) => boolean): Promise<Life> {
+/** Runs one narrator until it ends, its time is up, or `isLast` says that it has said enough. */
+async function live(narratorOrder: NarratorOrder, killAfterMs: number | undefined, isLast: (event: StoryEvent, heard: { tokens: number; stores: number }) => boolean): Promise<Life> {
   const tokens = [...narratorOrder.tokens];
   const heard = { tokens: 0, stores: 0 };
   const failures: unknown[] = [];
@@ -105,7 +106,9 @@ async function live(narratorOrder: NarratorOrder, isLast: (event: StoryEvent, he
       narrator.kill("SIGKILL");
     }
   });
+  const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
   const { code, signal } = await child.ended;
+  clearTimeout(timer);
   if (failures.length > 0) throw failures[0];
   assert.ok(signal === "SIGKILL" || code === 0, `code ${code}, signal ${signal}`);
   return { tokens, signal };

@@ -37,8 +37,9 @@ export interface Continuation {
   readonly logits: readonly Float32Array[];
 }
 
-/** Goes on from `tokens`, of which `sequence` holds the first ones, until `count` tokens are there or the text ends. */
+/** Goes on from `tokens`, of which `sequence` holds the first ones but never all, until `count` tokens are there or the text ends. */
 export function continueText(model: OpenModel, sequence: KvSequence, tokens: readonly number[], count: number, options: SamplerOptions = greedy): Continuation {
+  if (sequence.length >= tokens.length) throw new RangeError("nothing is left to compute, so there are no logits to go on from");
   const llama = new Llama(model.checkpoint);
   const out = [...tokens];
   const logits: Float32Array[] = [];
