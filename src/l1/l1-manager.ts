@@ -294,7 +294,8 @@ export class L1Manager {
       const slot = lease.slots[index];
       ids[index] = this.table.keyId(slot);
       if (this.table.removeLease(slot) > 0) continue;
-      if (this.table.charge(slot) === AdmissionClass.load) this.#setCharge(slot, AdmissionClass.none);
+      // What is still owed to an adapter goes on counting, against the stores' share.
+      if (this.table.charge(slot) === AdmissionClass.load) this.#setCharge(slot, this.table.openObligations(slot) > 0 ? AdmissionClass.store : AdmissionClass.none);
       if (this.table.isTemporary(slot)) this.table.markForDrop(slot);
       if (this.#isFree(slot)) dropped.push(slot);
     }
