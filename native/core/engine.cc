@@ -43,10 +43,10 @@ Status Engine::Open(const EngineOptions& options, std::shared_ptr<Engine>* engin
 
 Status Engine::CheckOperation(uint32_t op_id) const {
   if (closed_) return Status::Closed("the engine is closed");
+  if (pending_.count(op_id) != 0) return Status::InvalidArgument("opId " + std::to_string(op_id) + " belongs to an operation that is still pending");
   if (pending_.size() >= kMaxPendingOperations) {
     return Status::Busy(std::to_string(pending_.size()) + " operations are pending; no more are taken until some completed");
   }
-  if (pending_.count(op_id) != 0) return Status::InvalidArgument("opId " + std::to_string(op_id) + " belongs to an operation that is still pending");
   return {};
 }
 

@@ -43,7 +43,7 @@ uint64_t FamilyTable::HashOf(const uint8_t* family) const noexcept { return Seed
 
 uint32_t FamilyTable::Find(const uint8_t* family, uint64_t hash) const noexcept {
   for (uint32_t id = heads_[hash & (heads_.size() - 1)]; id != kNone; id = entries_[id].next) {
-    if (entries_[id].hash == hash && std::memcmp(bytes(id), family, family_bytes_) == 0) return id;
+    if (entries_[id].hash == hash && (family_bytes_ == 0 || std::memcmp(bytes(id), family, family_bytes_) == 0)) return id;
   }
   return kNone;
 }
