@@ -370,7 +370,7 @@ Status Arena::Offsets(const SlotRef* refs, size_t count, double* offsets) const 
   return {};
 }
 
-ArenaStats Arena::Stats() {
+ArenaStats Arena::Stats(bool measure_populated) {
   ArenaStats stats;
   stats.shared_name = shared_name_;
   stats.huge_pages = memory_.huge_pages();
@@ -385,7 +385,7 @@ ArenaStats Arena::Stats() {
   stats.slots_in_io = slots_.in_io();
   stats.largest_free_bytes = uint64_t{extents_.LargestFree()} << page_shift_;
   stats.segment_count = extents_.segment_count();
-  stats.populated_bytes = memory_.PopulatedBytes();
+  if (measure_populated) stats.populated_bytes = memory_.PopulatedBytes();
   stats.bookkeeping_bytes = slots_.memory_bytes() + extents_.memory_bytes() + sizeof *this;
   return stats;
 }

@@ -111,7 +111,8 @@ class Arena {
   /// Byte offsets in the reservation. They hold while I/O is counted on the slot.
   Status Offsets(const SlotRef* refs, size_t count, double* offsets) const;
 
-  ArenaStats Stats();
+  // Resident bytes come from /proc/self/smaps, which takes milliseconds in a large process: without `measure_populated` they are -1.
+  ArenaStats Stats(bool measure_populated = true);
 
   /// First byte and length of the reservation, for registering it with devices and io_uring. Null when closed.
   uint8_t* base() const noexcept { return memory_.base(); }

@@ -129,7 +129,8 @@ void ArenaBinding::Offsets(const Napi::CallbackInfo& info) {
 
 Napi::Value ArenaBinding::Stats(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const ArenaStats stats = arena_->Stats();
+  const bool measure_populated = !info[0].IsBoolean() || info[0].As<Napi::Boolean>().Value();
+  const ArenaStats stats = arena_->Stats(measure_populated);
   Napi::Object object = Napi::Object::New(env);
   object.Set("capacityBytes", NumberOf(env, stats.capacity_bytes));
   object.Set("usedBytes", NumberOf(env, stats.used_bytes));

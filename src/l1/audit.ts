@@ -83,7 +83,7 @@ export function auditL1(l1: L1Beliefs): L1Audit {
   compare("staged objects", l1.stagedCount, stagedCount);
   compare("staged bytes", l1.stagedBytes, stagedBytes);
   charged.forEach((bytes, charge) => compare(`bytes charged to class ${charge}`, l1.bytes.of(charge as AdmissionClass), bytes));
-  const arena = l1.arena.stats();
+  const arena = l1.arena.stats(false);
   compare("bytes in use less draining", arena.usedBytes - arena.drainingBytes, liveBytes);
   if (arena.usedBytes > arena.capacityBytes) problems.push(`${arena.usedBytes} bytes are in use of ${arena.capacityBytes}`);
   if (l1.keys.size < keysWithObjects) problems.push(`${l1.keys.size} keys are interned and ${keysWithObjects} have objects`);

@@ -78,7 +78,8 @@ export interface NativeArena {
   checksums(refs: SlotRefs, out: Uint32Array): void;
   /** For a shared arena: byte offset of each slot in the segment. */
   offsets(refs: SlotRefs, out: Float64Array): void;
-  stats(): ArenaStats;
+  /** With `measurePopulated` false, populatedBytes is -1: measuring it reads /proc/self/smaps, which takes milliseconds. Default true. */
+  stats(measurePopulated?: boolean): ArenaStats;
   /** Unmaps. Throws (and changes nothing) while I/O is in flight. Idempotent. */
   close(): void;
 }
