@@ -397,7 +397,7 @@ export class PrefetchController {
         return undefined;
       } finally {
         arena.endIo(batch.slots);
-        if (abandoned) this.#admission.pump();
+        if (abandoned) this.#admission.pumpSoon();
       }
     })();
     this.#track(answer.then(() => undefined));

@@ -74,6 +74,7 @@ export class Admission {
   #turn: typeof AdmissionClass.store | typeof AdmissionClass.load = AdmissionClass.store;
   #closed = false;
   #pumping = false;
+  #pumpScheduled = false;
 
   constructor(clock: Clock, counters: Counters, queueMax = 1024) {
     this.#clock = clock;
@@ -108,6 +109,19 @@ export class Admission {
     }
     this.#waited.add(1);
     return new Promise<T>((resolve, reject) => this.#enqueue(request, resolve as (grant: unknown) => void, reject));
+  }
+
+  /**
+   * As pump(), as soon as the calls that run now have ended. Slots come free in the middle of L1's own work (a reservation that evicts, a
+   * commit whose objects nobody holds yet), and a grant in there would reserve, evict and free under its feet.
+   */
+  pumpSoon(): void {
+    if (this.#pumpScheduled || this.waitingCount === 0) return;
+    this.#pumpScheduled = true;
+    queueMicrotask(() => {
+      this.#pumpScheduled = false;
+      this.pump();
+    });
   }
 
   /** Room may have come free: grants in order, until the heads of both classes do not fit. */

@@ -103,6 +103,8 @@ export class L1Manager {
   #residentCount = 0;
   #stagedCount = 0;
   #stagedBytes = 0;
+  /** Keys that eviction must leave alone while a reservation that names them makes room. */
+  readonly #spared = new Set<number>();
   #ids = new Uint32Array(initialScratch);
   #refs = new Uint32Array(2 * initialScratch);
 
@@ -139,7 +141,7 @@ export class L1Manager {
     this.keys.intern(keys.records, ids);
     const statuses = new Uint8Array(count);
     const needed = this.#classify(ids, tag, statuses, request.wanted);
-    const chunks = this.#chunksWithinLimit(request, statuses);
+    const chunks = this.#chunksWithinLimit(request, ids, statuses);
     const grant = this.#allocate(request, ids, statuses, needed, chunks);
     this.#releaseUngranted(ids, statuses);
     return grant;
@@ -361,7 +363,7 @@ export class L1Manager {
   /** True when eviction may take the key's object now. */
   isEvictable(keyId: number): boolean {
     const slot = this.table.residentSlot(keyId);
-    return slot >= 0 && this.table.leases(slot) === 0 && this.table.openObligations(slot) === 0;
+    return slot >= 0 && this.table.leases(slot) === 0 && this.table.openObligations(slot) === 0 && !this.#spared.has(keyId);
   }
 
   /** Aligned bytes of the key's resident object; 0 when there is none. */
@@ -477,7 +479,7 @@ export class L1Manager {
   }
 
   /** Leading chunks whose new objects fit into what the class may still take; makes room for them where the arena has too little. */
-  #chunksWithinLimit(request: ReserveRequest, statuses: Uint8Array): number {
+  #chunksWithinLimit(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array): number {
     const { rowSizes, charge, makeRoom } = request;
     const perChunk = rowSizes.length;
     const chunkCount = statuses.length / perChunk;
@@ -492,8 +494,18 @@ export class L1Manager {
       neededBytes += chunkBytes;
     }
     const missingBytes = neededBytes - (this.arena.capacityBytes - this.usedBytes);
-    if (missingBytes > 0) makeRoom?.(missingBytes);
+    if (missingBytes > 0 && makeRoom !== undefined) this.#makeRoomBeside(ids, statuses, () => makeRoom(missingBytes));
     return chunks;
+  }
+
+  /** Room for some keys of a request must not come from others of it: they are about to be answered `resident`. */
+  #makeRoomBeside(ids: Uint32Array, statuses: Uint8Array, makeRoom: () => void): void {
+    for (let index = 0; index < statuses.length; index++) if (statuses[index] === WriteStatus.resident) this.#spared.add(ids[index]);
+    try {
+      makeRoom();
+    } finally {
+      this.#spared.clear();
+    }
   }
 
   #allocate(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, needed: number, chunkLimit: number): WriteGrant {

@@ -125,7 +125,7 @@ export class Storage implements AsyncDisposable {
     );
     const storePolicy = policies.storePolicy.create({ namespaces: this.namespaces });
     this.#store = new StoreController(
-      { ...common, policy: storePolicy, random: this.#random, onIoEnded: () => this.#admission.pump() },
+      { ...common, policy: storePolicy, random: this.#random, onIoEnded: () => this.#admission.pumpSoon() },
       {
         attemptsMax: l2.storeAttemptsMax,
         retryDelayMs: l2.storeRetryDelayMs,
@@ -144,8 +144,8 @@ export class Storage implements AsyncDisposable {
       { deadlineMs: l2.loadDeadlineMs, loadTimeoutMs: l2.loadTimeoutMs, inFlightMax: l2.prefetchMaxInFlight, leaseTtlMs: l1.readTtlSeconds * 1000 },
     );
     this.#dropsStored = dropsStored(storePolicy);
-    this.#l1.observe({ onFreed: () => this.#admission.pump() });
-    this.#stopListening = runtime.onDrained(() => this.#admission.pump());
+    this.#l1.observe({ onFreed: () => this.#admission.pumpSoon() });
+    this.#stopListening = runtime.onDrained(() => this.#admission.pumpSoon());
     this.#refusedNoRoom = this.counters.counter("kvferry_writes_refused_total", { reason: "no_room" });
     this.#expired = this.counters.counter("kvferry_leases_expired_total");
     this.counters.gauge("kvferry_l1_used_bytes", () => this.#l1.usedBytes);
@@ -351,7 +351,7 @@ export class Storage implements AsyncDisposable {
       loadsInFlight: this.#prefetch.loadsInFlight,
       ...this.#prefetch.waiting,
       saltsWithBytes: this.#eviction.saltCount,
-      arena: this.#l1.arena.stats(),
+      arena: this.#l1.arena.stats(false),
     };
   }
 
@@ -373,7 +373,7 @@ export class Storage implements AsyncDisposable {
     return [
       `L1 ${formatBytes(this.arena.capacityBytes)}, eviction ${l1.evictionPolicy}, store policy ${l2.storePolicy}, prefetch policy ${l2.prefetchPolicy}; largest object ${formatBytes(this.largestObjectBytes())}`,
       ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
-      ...this.#adapters.map(({ adapter }) => `L2 ${adapter.name}: ${adapter.describe()}`),
+      ...this.#adapters.map(({ adapter }) => `L2 ${adapter.describe()}`),
       ...warnings.map((warning) => `warning: ${warning}`),
     ];
   }
@@ -411,7 +411,7 @@ export class Storage implements AsyncDisposable {
     // Adapters settle what they had when they close; give those answers their turn.
     await settlesWithin(this.#clock, this.idle(), 1_000);
     this.#stopListening();
-    const memoryKept = this.#l1.arena.stats().slotsInIo > 0;
+    const memoryKept = this.#l1.arena.stats(false).slotsInIo > 0;
     if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
     else this.#l1.arena.close();
     if (this.#ownsRuntime && !memoryKept) await this.runtime.close();
