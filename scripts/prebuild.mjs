@@ -9,13 +9,8 @@ import { parseArgs } from "node:util";
 
 import { prebuildFaults, readElf } from "./lib/elf.mjs";
 import { root, run } from "./lib/run.mjs";
+import { targets } from "./lib/targets.mjs";
 import { cacheDirectory, tool } from "./lib/tools.mjs";
-
-export const targets = {
-  "linux-x64-glibc": { arch: "x64", libc: "glibc", zig: "x86_64-linux-gnu.2.28", processor: "x86_64" },
-  "linux-x64-musl": { arch: "x64", libc: "musl", zig: "x86_64-linux-musl", processor: "x86_64" },
-  "linux-arm64-glibc": { arch: "arm64", libc: "glibc", zig: "aarch64-linux-gnu.2.28", processor: "aarch64" },
-};
 
 const { values } = parseArgs({ options: { target: { type: "string", multiple: true } } });
 const chosen = values.target ?? Object.keys(targets);

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { setup } from "./setup.ts";
@@ -59,41 +59,8 @@ export class Consumer {
   }
 }
 
-/** Stores two objects in buffer-only mode over fs, closes, opens again, loads them from disk and compares every byte. */
-export const roundTripProgram = `
-import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { MiB, openStorage } from "kvferry";
-
-const directory = mkdtempSync(join(tmpdir(), "round-trip-"));
-const configuration = {
-  l1: { sizeBytes: 32 * MiB, evictionPolicy: "noop" },
-  l2: { storePolicy: "skip_l1", adapters: [{ type: "fs", base_path: directory, min_free_gb: 0 }] },
-};
-const keys = [1, 2].map((seed) => ({ chunkHash: new Uint8Array(32).fill(seed), modelName: "model", kvRank: 0, objectGroupId: 0, cacheSalt: "" }));
-const layout = { sizeBytes: 65536 };
-const payload = (seed) => Uint8Array.from({ length: layout.sizeBytes }, (_, index) => (index * 31 + seed) & 255);
-try {
-  const first = await openStorage(configuration);
-  const write = await first.reserveWrite(keys, layout);
-  write.slots.forEach((slot, index) => slot.write(payload(index)));
-  const settled = await (await write.commit()).settled;
-  assert.equal(settled.storedKeys, 2);
-  assert.equal(first.status().l1.usedBytes, 0);
-  await first.close();
-  const second = await openStorage(configuration);
-  const read = await second.prefetch(keys, layout, { deadlineMs: 10_000 });
-  assert.equal(read.hitCount, 2);
-  read.slots.forEach((slot, index) => assert.deepEqual(slot.copyOut(), payload(index)));
-  await read.release();
-  await second.close();
-  console.log("round trip ok on Node " + process.versions.node);
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
-`;
+/** scripts/try-package.mjs: a small store and load through the installed package. */
+export const roundTripProgram = readFileSync("scripts/try-package.mjs", "utf8");
 
 function which(program: string): string {
   const found = (process.env.PATH ?? "").split(":").map((directory) => join(directory, program)).find((path) => existsSync(path));
