@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 
 import { errorText } from "../../base/errors.ts";
-import { prepareDirectory, readMarker, writeNamespace } from "./directory.ts";
+import { markerName, prepareDirectory, readMarker, writeNamespace } from "./directory.ts";
 import type { FsParts } from "./fs-adapter.ts";
 import type { Problems } from "./problems.ts";
 import { OwnerLock } from "./owner-lock.ts";
@@ -42,16 +42,20 @@ export class DirectoryWatch {
     this.#problems.set("directory", problem);
   }
 
-  /** True when a directory is there again and may be used. Looks at most once a second. A new, empty one is taken and prepared. */
-  async tryAgain(): Promise<boolean> {
+  /** True when a directory is there again and `reopen` has taken it. Looks at most once a second. A new, empty one is prepared first. */
+  async tryAgain(reopen: () => void): Promise<boolean> {
     const { basePath, context } = this.#parts;
     const nowMs = context.clock.nowMs();
     if (nowMs - this.#triedAtMs < retryMs) return false;
     this.#triedAtMs = nowMs;
     try {
       if (!(await stat(basePath)).isDirectory()) return false;
-      if (!(await this.#lock.held())) this.#lock = await OwnerLock.take(basePath, context.name, context.clock);
+      if (!(await this.#lock.held())) {
+        this.#lock.abandon();
+        this.#lock = await OwnerLock.take(basePath, context.name, context.clock);
+      }
       this.#uuid = (await prepareDirectory(basePath, context.name, context.clock)).uuid;
+      reopen();
     } catch (error) {
       this.#problems.set("directory", `${basePath} cannot be used again yet: ${errorText(error)}`);
       return false;
@@ -78,7 +82,7 @@ export class DirectoryWatch {
     const { basePath, context } = this.#parts;
     try {
       const marker = await readMarker(basePath, context.name);
-      if (marker === undefined) return `${basePath} has vanished (no ${"kvferry.json"}); nothing is stored or loaded until it is back`;
+      if (marker === undefined) return `${basePath} has vanished (no ${markerName}); nothing is stored or loaded until it is back`;
       return marker.uuid === this.#uuid ? undefined : `${basePath} is another directory than the one that was opened`;
     } catch (error) {
       return `${basePath} cannot be read: ${errorText(error)}`;

@@ -32,7 +32,14 @@ export async function prepareDirectory(basePath: string, adapter: string, clock:
   const found = await readMarker(basePath, adapter);
   const marker = found ?? (await writeMarker(basePath, clock));
   for (const folder of ["namespaces", "objects"]) await mkdir(join(basePath, folder), { recursive: true, mode: 0o700 });
+  await deleteLeftovers(basePath);
   return marker;
+}
+
+/** What a writer that died in writeWhole or in giving up its lock left. REQUIRES: we own the directory. */
+async function deleteLeftovers(basePath: string): Promise<void> {
+  for (const folder of [basePath, join(basePath, "namespaces")])
+    for (const name of await readdir(folder)) if (leftover.test(name)) await unlink(join(folder, name));
 }
 
 /** The marker, or undefined when the directory has none. Throws AdapterError KVFERRY_ADAPTER_VERSION when it is not one of ours. */
@@ -98,6 +105,8 @@ export async function readNamespaces(basePath: string, namespaces: NamespaceTabl
   }
   return { ids, damaged };
 }
+
+const leftover = /^((kvferry|[0-9a-f]{64})\.json\.\d+\.[0-9a-f-]{36}\.tmp|owner\.lock\.\d+\.\d+)$/;
 
 /** A small file that is there whole or not at all. */
 async function writeWhole(path: string, text: string): Promise<void> {

@@ -304,7 +304,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
       if (result === ItemStatus.ok) (same ? used : found).push(same ? id : position);
       else if (isDamage(result)) {
         this.#damaged(result);
-        if (same || id === 0) damaged.push(position);
+        if (same || id === 0 || this.#isStillDamaged(identities, position)) damaged.push(position);
       } else if (result === ItemStatus.missing && same) vanished.push(id);
       else if (result < 0) this.#failed("load", result);
     });
@@ -317,6 +317,12 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     if (vanished.length > 0 || results.some((result) => result < 0)) await this.#watch.check();
     if (vanished.length > 0 && !this.#watch.gone) await this.#room.remove(Uint32Array.from(vanished), "vanished");
     if (damaged.length > 0) await this.#removeDamaged(damaged, current, identities);
+  }
+
+  /** For the rare entry that a scan or a store made while the load ran: only the file itself can say whose damage that was. */
+  #isStillDamaged(identities: Uint8Array, position: number): boolean {
+    const path = join(this.#parts.basePath, objectPath(identities.subarray(position * identityBytes, (position + 1) * identityBytes)));
+    return !this.#context.native.binding.inspectObjectFile(path).intact;
   }
 
   /** Enters objects that a load found before the scan did. */
@@ -409,9 +415,12 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
 
   /** After the directory vanished: looks for it again, at most once a second, and reads anew what lies in it. */
   async #awaken(): Promise<void> {
-    if (!this.#watch.gone || !(await this.#watch.tryAgain())) return;
-    this.#files = this.#openFiles();
-    this.#names.useFiles(this.#files);
+    if (!this.#watch.gone) return;
+    const back = await this.#watch.tryAgain(() => {
+      this.#files = this.#openFiles();
+      this.#names.useFiles(this.#files);
+    });
+    if (!back) return;
     await this.#refreshFreeSpace(true);
     if (!this.#scanner.running) this.#scan((ids) => this.#room.remove(ids, "vanished"));
   }

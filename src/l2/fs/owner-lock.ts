@@ -33,6 +33,7 @@ export class OwnerLock {
   readonly #clock: Clock;
   readonly #text: string;
   #timer: Timer | undefined;
+  #abandoned = false;
 
   private constructor(path: string, clock: Clock, text: string) {
     this.#path = path;
@@ -60,12 +61,19 @@ export class OwnerLock {
     return (await readText(this.#path)) === this.#text;
   }
 
-  async release(): Promise<void> {
+  /** Stops renewing a lock whose directory is gone. */
+  abandon(): void {
+    this.#abandoned = true;
     this.#timer?.cancel();
+  }
+
+  async release(): Promise<void> {
+    this.abandon();
     await removeIfUnchanged(this.#path, this.#text);
   }
 
   #renewLater(): void {
+    if (this.#abandoned) return;
     this.#timer = this.#clock.setTimer(renewMs, () => {
       const now = new Date(this.#clock.wallMs());
       // A failure shows in the adapter's own work on the same directory; renewing goes on for when it is back.
