@@ -9,7 +9,7 @@ import { MiB, openStorage } from "kvferry";
 const directory = mkdtempSync(join(tmpdir(), "round-trip-"));
 const configuration = {
   l1: { sizeBytes: 32 * MiB, evictionPolicy: "noop" },
-  l2: { storePolicy: "skip_l1", adapters: [{ type: "fs", base_path: directory, min_free_gb: 0 }] },
+  l2: { storePolicy: "skip_l1", adapters: [{ type: "fs", base_path: directory, min_free_gb: 0, min_free_percent: 0, min_free_inodes_percent: 0 }] },
 };
 const keys = [1, 2].map((seed) => ({ chunkHash: new Uint8Array(32).fill(seed), modelName: "model", kvRank: 0, objectGroupId: 0, cacheSalt: "" }));
 const layout = { sizeBytes: 65536 };
