@@ -146,7 +146,12 @@ function run(ops: readonly EvictionOp[], policy: EvictionPolicy, model: Model): 
       } else {
         const { tracked } = model;
         const wanted = op.ratio > 0 && tracked > 0 ? Math.max(1, Math.floor(tracked * Math.min(1, op.ratio))) : 0;
-        assert.deepEqual([...policy.getEvictionVictims(op.ratio, eligible)], model.victims(wanted, () => 1, locked));
+        const victims = policy.getEvictionVictims(op.ratio, eligible);
+        assert.deepEqual([...victims], model.victims(wanted, () => 1, locked));
+        if (op.remove) {
+          policy.onKeysRemoved(victims);
+          model.apply("removed", [...victims]);
+        }
       }
     } else {
       const batch = Uint32Array.from(op.ids);
@@ -205,6 +210,6 @@ test("ARC agrees with four plain arrays, and every reference it takes for a ghos
 });
 
 test("a mutated rule is noticed: LRU does not agree with FIFO's model", () => {
-  const ops: EvictionOp[] = [{ kind: "created", ids: [1, 2] }, { kind: "touched", ids: [1] }, { kind: "evict", ratio: 0.5, locked: [7] }];
+  const ops: EvictionOp[] = [{ kind: "created", ids: [1, 2] }, { kind: "touched", ids: [1] }, { kind: "evict", ratio: 0.5, locked: [7], remove: false }];
   assert.throws(() => run(ops, new LruPolicy(context), new FifoModel()), assert.AssertionError);
 });

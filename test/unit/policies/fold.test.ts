@@ -40,8 +40,9 @@ test("a prefix plan takes each needed cell once, from the first tier that has it
   check(
     fc.property(request, ({ columns, windows, l1, l2 }) => {
       const rows = windows.map((windowChunks) => ({ windowChunks }));
-      // Handed over in descending order, so that ascending order of use is the planner's doing.
-      const l2Found = new Map(l2.map((found, index): [number, Uint8Array[]] => [index, found]).reverse());
+      // Handed over last first, so that ascending order of use is the planner's doing.
+      const entries = l2.map((found, index): [number, Uint8Array[]] => [index, found]);
+      const l2Found = new Map([...entries.slice(-1), ...entries.slice(0, -1)]);
       const plan = planLoad(rows, columns, l1, l2Found, "prefix");
       const union = l1.map((row, index) => row.map((cell, column) => Number(cell === 1 || l2.some((found) => found[index][column] === 1))));
       assert.equal(plan.hitChunks, foldRows(union, windows, columns).hitChunks);
