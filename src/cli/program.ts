@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { ConfigError, errorText, KvferryError, TraceError } from "../base/errors.ts";
 import { packageRoot } from "../native/load.ts";
 import { benchCommand } from "./commands/bench.ts";
+import { registerBuildNative } from "./commands/build-native.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { replayCommand } from "./commands/replay.ts";
@@ -25,6 +26,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
   };
   for (const command of [replayCommand(terminal, finish), benchCommand(terminal, finish), inspectCommand(terminal, finish), demoCommand(terminal, finish)])
     program.addCommand(command.helpOption("-h, --help", "print this help"));
+  registerBuildNative(program, finish);
   for (const command of [program, ...program.commands]) {
     command.configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text), outputError: () => {} });
     command.exitOverride((error) => {

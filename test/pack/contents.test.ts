@@ -8,7 +8,7 @@ import { setup } from "./setup.ts";
 
 const allowed = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|binding\.gyp|CMakeLists\.txt)$/,
-  /^dist\/[\w./-]+\.(js|d\.ts|js\.map)$/,
+  /^dist\/[\w./-]+\.(js|d\.ts)$/,
   /^dist\/[\w./-]+\.(jsonl|jsonl\.gz|bin|html|css|json|md)$/,
   /^docs\/[\w./-]+\.(md|svg|png)$/,
   /^native\/(sources\.gypi|exports\.map|CMakeLists\.txt|README\.md)$/,
@@ -48,11 +48,11 @@ test("the tarball holds everything that an install and a source build need", () 
   assert.deepEqual(listed.filter((path) => !paths.includes(path)), []);
 });
 
-test("the tarball stays small: at most 4 MiB packed, 12 MiB unpacked, 400 files", () => {
+test("the tarball stays small: at most 4 MiB packed, 12 MiB unpacked, 500 files", () => {
   const { size, unpackedSize, files } = setup.listing;
   assert.ok(size <= 4 * 1024 * 1024, `packed ${size} bytes`);
   assert.ok(unpackedSize <= 12 * 1024 * 1024, `unpacked ${unpackedSize} bytes`);
-  assert.ok(files.length <= 400, `${files.length} files`);
+  assert.ok(files.length <= 500, `${files.length} files`);
 });
 
 test("nothing packed names a directory of the machine that built it", () => {
