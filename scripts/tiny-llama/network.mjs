@@ -80,7 +80,7 @@ export function lossAndGradient(shape, weights, tokens, targets, sequenceLength,
 
   // Backwards, in the reverse order of the above. `logits` now holds the gradient of the loss by the logits.
   accumulateColumns(gradients.embedding, logits, finalNorm.out, rows, vocabularySize, dim);
-  let flow = normalizeGradient(
+  const flow = normalizeGradient(
     finalNorm,
     weights.finalNorm,
     gradients.finalNorm,

@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 
 import { SeededRandom } from "../../src/base/random.ts";
 import { shippedModel, type OpenModel } from "../../src/demo/model-files.ts";
-import { startNarrator } from "../../src/demo/narrator-child.ts";
+import { startNarrator, type NarratorEnd } from "../../src/demo/narrator-child.ts";
 import { runStoryDemo } from "../../src/demo/story.ts";
 import type { ChunkRecord, NarratorOrder, StoryEvent } from "../../src/demo/story-events.ts";
 import { continueText, newSequence, openShipped, storiesPath } from "../unit/demo/models.ts";
@@ -85,7 +85,7 @@ function assertRestored(event: Extract<StoryEvent, { type: "restored" }>, tokens
 
 interface Life {
   readonly tokens: readonly number[];
-  readonly signal: NodeJS.Signals | null;
+  readonly signal: NarratorEnd["signal"];
 }
 
 /** Runs one narrator until it ends, its time is up, or `isLast` says that it has said enough. */
