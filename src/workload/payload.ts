@@ -59,15 +59,14 @@ function wrongBytesOf(difference: number): number {
 
 /**
  * The 32 bytes that stand for hash id `id` as a chunk hash. Id and seed lie in it in clear, so two ids or two seeds never meet; the
- * rest is mixed, so that what shards by hash sees an even spread.
+ * rest is mixed, so that what shards by hash sees an even spread. Written to `out` at `byteOffset`.
  */
-export function chunkHashOf(id: number, seed: number, out: Uint8Array): void {
-  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
+export function chunkHashOf(id: number, seed: number, out: DataView, byteOffset = 0): void {
   let [state] = chunkWords(id, seed);
   for (let offset = 0; offset < 16; offset += 4) {
-    view.setUint32(offset, state >>> 0, true);
+    out.setUint32(byteOffset + offset, state >>> 0, true);
     state = mix(state + golden);
   }
-  view.setFloat64(16, id, true);
-  view.setFloat64(24, seed, true);
+  out.setFloat64(byteOffset + 16, id, true);
+  out.setFloat64(byteOffset + 24, seed, true);
 }

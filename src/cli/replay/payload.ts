@@ -199,7 +199,7 @@ async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFla
     brokenLines: trace.brokenLines,
     eventLoopDelayMs: delay.finish(),
     policies: { eviction: storage.config.l1.evictionPolicy, store: storage.config.l2.storePolicy, prefetch: storage.config.l2.prefetchPolicy },
-    adapters: storage.adapters.map((adapter) => `${adapter.name}: ${adapter.describe()}`),
+    adapters: storage.adapters.map((adapter) => adapter.describe()),
     problems,
     warnings: lossesOf(storage.counters),
     interruptedBy,
