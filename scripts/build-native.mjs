@@ -100,7 +100,7 @@ function withCompiler({ compiler }) {
   const objects = join(root, "build", "kvferry-compiler");
   mkdirSync(release, { recursive: true });
   mkdirSync(objects, { recursive: true });
-  const flags = ["-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffunction-sections", "-fdata-sections", "-pthread", "-DNAPI_VERSION=9", "-DBUILDING_NODE_EXTENSION", "-fno-strict-aliasing", ...["core", "napi", "."].map((path) => `-I${join(root, "native", path)}`), ...includes().map((path) => `-I${path}`)];
+  const flags = ["-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffunction-sections", "-fdata-sections", "-pthread", "-DNAPI_VERSION=9", "-DBUILDING_NODE_EXTENSION", `-DKVFERRY_VERSION="${require("./package.json").version}"`, "-fno-strict-aliasing", ...["core", "napi", "."].map((path) => `-I${join(root, "native", path)}`), ...includes().map((path) => `-I${path}`)];
   const files = Object.values(sources).flat().filter((path) => path.endsWith(".cc"));
   const outputs = files.map((path) => join(objects, `${path.replaceAll("/", "_")}.o`));
   files.forEach((path, index) => {
