@@ -135,7 +135,7 @@ export class PrefetchController {
   /** Rejects with AbortError or ClosedError only; everything else is a shorter answer. */
   async prefetch(call: PrefetchCall): Promise<PrefetchAnswer> {
     if (this.#closed) throw new ClosedError("the storage");
-    call.signal?.throwIfAborted();
+    if (call.signal?.aborted === true) throw new AbortError(call.signal.reason);
     this.#requested.add(call.grid.cellCount);
     const whole = this.#answerWhole(call);
     if (whole !== undefined) return whole;

@@ -18,7 +18,8 @@ import type {
   StoreTarget,
 } from "../policies/contract.ts";
 import { Obligation, type Ending } from "./obligation.ts";
-import { StoreLane, type StoreTask } from "./store-lane.ts";
+import { QueueWatch } from "./queue-watch.ts";
+import { type InFlightTask, StoreLane, type StoreTask } from "./store-lane.ts";
 
 export interface StoreOptions {
   /** Tries per key and adapter, the first included. */
@@ -62,7 +63,6 @@ export class StoreController {
   readonly #onIoEnded: () => void;
   readonly #options: StoreOptions;
   readonly #lanes: StoreLane[] = [];
-  readonly #aborts = new Set<AbortController>();
   readonly #created: Counter;
   readonly #endedStored: Counter;
   readonly #endedFailed: Counter;
@@ -75,6 +75,8 @@ export class StoreController {
   #retryTokensAtMs: number;
   #idleWaiters: (() => void)[] = [];
   #closing = false;
+  /** The time for a clean end is over: nothing is tried again. */
+  #stopped = false;
 
   constructor(dependencies: StoreDependencies, options: StoreOptions) {
     this.#l1 = dependencies.l1;
@@ -100,24 +102,26 @@ export class StoreController {
   // -------------------------------------------------------------------------------------------------------- adapters
 
   addAdapter(adapter: L2Adapter, descriptor: AdapterDescriptor): void {
-    this.#lanes.push(new StoreLane(adapter, descriptor, this.#options.bytesInFlightMax));
+    const lane = new StoreLane(adapter, descriptor, this.#options.bytesInFlightMax);
+    lane.watch = new QueueWatch(this.#clock, this.#options.deadlineMs, (createdMs) => this.#endOverdue(lane, createdMs));
+    this.#lanes.push(lane);
   }
 
   /**
-   * Stops routing to the adapter, ends what was not sent as dropped(removed), and waits for what was. Returns false when work was still
-   * running at the deadline; the lane then stays until it has ended.
+   * Stops routing to the adapter, ends what was not sent as dropped(removed), and waits for what was until the deadline; then asks the
+   * adapter to stop it. Resolves at the deadline at the latest, to a promise of the moment when the adapter works on no slot any more.
    */
-  async removeAdapter(index: number, deadlineMs: number): Promise<boolean> {
+  async removeAdapter(index: number, deadlineMs: number): Promise<{ readonly drained: Promise<void> }> {
     const lane = this.#lanes.find((candidate) => candidate.descriptor.index === index);
-    if (lane === undefined) return true;
+    if (lane === undefined) return { drained: Promise.resolve() };
     lane.live = false;
-    this.#dropQueued(lane, "removed");
+    this.#dropUnsent(lane, "removed");
     const drained = (async (): Promise<void> => {
       while (!lane.idle) await this.#nextIdleLook();
+      this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     })();
-    await settlesWithin(this.#clock, drained, deadlineMs);
-    if (lane.idle) this.#lanes.splice(this.#lanes.indexOf(lane), 1);
-    return lane.idle;
+    if (!(await settlesWithin(this.#clock, drained, deadlineMs))) this.#stopInFlight(lane, "removed");
+    return { drained };
   }
 
   get descriptors(): AdapterDescriptor[] {
@@ -146,9 +150,8 @@ export class StoreController {
     const tasks = this.#route(obligation);
     const unowed: number[] = [];
     for (let index = 0; index < keys.count; index++) if (obligation.open[index] === 0) unowed.push(index);
-    for (const [lane, task] of tasks) lane.push(task);
     if (unowed.length > 0) this.#endKeys(obligation, unowed);
-    for (const [lane] of tasks) this.#pump(lane);
+    for (const [lane, task] of tasks) this.#enqueue(lane, task);
     return obligation;
   }
 
@@ -165,17 +168,18 @@ export class StoreController {
     return bytes;
   }
 
-  /** Ends the oldest unsent parts as dropped(queue_full) until about `bytes` are given up. Returns the bytes. */
-  dropOldestUnsent(bytes: number): number {
-    let droppedBytes = 0;
-    while (droppedBytes < bytes) {
+  /**
+   * Ends the oldest unsent parts as dropped(queue_full) until about `bytes` came free in L1, or nothing unsent is left. An object that
+   * another adapter is still owed, or that is in flight to it, does not come free by being dropped here.
+   */
+  dropOldestUnsent(bytes: number): void {
+    const target = this.#l1.usedBytes - bytes;
+    while (this.#l1.usedBytes > target) {
       const lane = this.#laneWithOldestTask();
       const task = lane?.takeOldest();
       if (lane === undefined || task === undefined) break;
-      droppedBytes += task.bytes;
       this.#endParts(lane, task.obligation, task.keyIndices, { kind: "dropped", reason: "queue_full" });
     }
-    return droppedBytes;
   }
 
   get openKeys(): number {
@@ -184,7 +188,7 @@ export class StoreController {
 
   /** Sent to an adapter and not answered, over all lanes. */
   get inFlightTasks(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.inFlightTasks, 0);
+    return this.#lanes.reduce((sum, lane) => sum + lane.inFlight.size, 0);
   }
 
   /** Resolves when no obligation is open and no adapter works on a slot. */
@@ -193,17 +197,22 @@ export class StoreController {
   }
 
   /**
-   * No new commits; waits for open obligations until the deadline, then drops what was not sent and asks adapters to stop what was.
-   * Returns the keys that ended as dropped(shutdown) or failed(deadline) because of it. I/O that still runs afterwards keeps its memory.
+   * No new commits; waits for open obligations until the deadline, then drops what was not sent and asks adapters to stop what was; what
+   * they do not answer soon is dropped as well. Returns the keys that ended as dropped(shutdown) because of it. I/O that still runs
+   * afterwards keeps its memory.
    */
   async close(deadlineMs: number): Promise<number> {
     this.#closing = true;
     await settlesWithin(this.#clock, this.idle(), deadlineMs);
     if (this.#openKeys === 0) return 0;
     const left = this.#openKeys;
-    for (const lane of this.#lanes) this.#dropQueued(lane, "shutdown");
-    for (const abort of this.#aborts) abort.abort(new ClosedError("the storage"));
+    this.#stopped = true;
+    for (const lane of this.#lanes) {
+      this.#dropUnsent(lane, "shutdown");
+      this.#stopInFlight(lane, "shutdown");
+    }
     await settlesWithin(this.#clock, this.idle(), shutdownGraceMs);
+    for (const lane of this.#lanes) for (const inFlight of lane.inFlight) inFlight.giveUp("shutdown");
     return left;
   }
 
@@ -212,9 +221,9 @@ export class StoreController {
       adapter: lane.descriptor.name,
       queuedTasks: lane.queuedTasks,
       unsentBytes: lane.unsentBytes,
-      inFlightTasks: lane.inFlightTasks,
+      inFlightTasks: lane.inFlight.size,
       inFlightBytes: lane.inFlightBytes,
-      retryingTasks: lane.retryingTasks,
+      retryingTasks: lane.retrying.size,
     }));
   }
 
@@ -223,58 +232,88 @@ export class StoreController {
   /** Asks the policy and turns its answer into one task per adapter, leaving out what an adapter is known to hold. */
   #route(obligation: Obligation): [StoreLane, StoreTask][] {
     const lanes = this.#lanes.filter((lane) => lane.live);
-    let targets: readonly StoreTarget[] = [];
-    let reason: StoreDropReason = "no_target";
-    if (lanes.length > 0) {
-      const answer = this.#ask(() =>
-        this.#policy.selectStoreTargets(
-          obligation.keys,
-          lanes.map((lane) => lane.descriptor),
-        ),
-      );
-      if (answer === undefined) reason = "policy";
-      else targets = answer;
-    }
+    const descriptors = lanes.map((lane) => lane.descriptor);
+    const targets = lanes.length === 0 ? [] : this.#ask(() => checkTargets(this.#policy.selectStoreTargets(obligation.keys, descriptors)));
+    const named = new Uint8Array(obligation.keys.count);
     const tasks: [StoreLane, StoreTask][] = [];
-    for (const target of targets) {
+    for (const target of targets ?? []) {
       const lane = lanes.find((candidate) => candidate.descriptor.index === target.adapterIndex);
-      if (lane === undefined) {
+      if (lane === undefined || tasks.some(([other]) => other === lane)) {
         this.#policyErrors.add(1);
-        this.#logger.error("store_policy", `store policy ${this.#policy.name} named adapter ${target.adapterIndex}, which does not exist`);
+        this.#logger.error("store_policy", `store policy ${this.#policy.name} named adapter ${target.adapterIndex}, which ${lane === undefined ? "does not exist" : "it had named before"}`);
         continue;
       }
-      const keyIndices = this.#owed(obligation, lane, target);
+      const keyIndices = this.#owed(obligation, lane, target, named);
       if (keyIndices.length === 0) continue;
       for (const keyIndex of keyIndices) obligation.open[keyIndex]++;
       tasks.push([lane, { obligation, keyIndices, bytes: bytesOf(obligation, keyIndices), attempts: 0 }]);
     }
-    if (reason === "policy") this.#noteUnrouted(obligation, reason);
+    this.#noteUnrouted(obligation, named, targets === undefined ? "policy" : "no_target");
     return tasks;
   }
 
-  /** The keys of a target that the adapter is not known to hold. */
-  #owed(obligation: Obligation, lane: StoreLane, target: StoreTarget): Uint32Array {
-    let keyIndices: Uint32Array;
-    if (target.keyIndices === "all") {
-      keyIndices = new Uint32Array(obligation.keys.count);
-      for (let index = 0; index < keyIndices.length; index++) keyIndices[index] = index;
-    } else {
-      keyIndices = target.keyIndices.filter((index, position, all) => index < obligation.keys.count && all.indexOf(index) === position);
+  /** The keys of a target that the adapter is not known to hold; all of the target's are marked in `named`. */
+  #owed(obligation: Obligation, lane: StoreLane, target: StoreTarget, named: Uint8Array): Uint32Array {
+    const { count } = obligation.keys;
+    const mine = new Uint8Array(count);
+    if (target.keyIndices === "all") mine.fill(1);
+    else for (const keyIndex of target.keyIndices) if (keyIndex < count) mine[keyIndex] = 1;
+    const keyIndices = new Uint32Array(count);
+    let length = 0;
+    for (let keyIndex = 0; keyIndex < count; keyIndex++) {
+      named[keyIndex] |= mine[keyIndex];
+      if (mine[keyIndex] !== 0) keyIndices[length++] = keyIndex;
     }
-    if (lane.adapter.holds === undefined || keyIndices.length === 0) return keyIndices;
-    const held = lane.adapter.holds(keyIndices.length === obligation.keys.count ? obligation.keys : obligation.keys.pick(keyIndices));
-    if (!held.includes(1)) return keyIndices;
+    const wanted = keyIndices.subarray(0, length);
+    const held = this.#held(lane, length === count ? obligation.keys : obligation.keys.pick(wanted));
+    if (held === undefined || !held.includes(1)) return wanted;
     this.#counters.counter("kvferry_store_already_held_keys_total", { adapter: lane.descriptor.name }).add(held.reduce((sum, bit) => sum + bit, 0));
-    return keyIndices.filter((_, position) => held[position] === 0);
+    return wanted.filter((_, position) => held[position] === 0);
   }
 
-  /** A policy that threw routed nothing: each key's obligation ends as dropped(policy). */
-  #noteUnrouted(obligation: Obligation, reason: StoreDropReason): void {
-    for (let index = 0; index < obligation.keys.count; index++) {
-      obligation.open[index]++;
-      obligation.endPart(index, { kind: "dropped", reason });
+  /** What the adapter is known to hold; undefined when it cannot say, or throws: then everything is owed to it. */
+  #held({ adapter, descriptor }: StoreLane, keys: KeyBatch): Uint8Array | undefined {
+    if (adapter.holds === undefined || keys.count === 0) return undefined;
+    try {
+      const held = adapter.holds(keys);
+      if (!(held instanceof Uint8Array) || held.length !== keys.count) throw new TypeError(`holds must answer one flag per key (${keys.count})`);
+      return held;
+    } catch (error) {
+      this.#counters.counter("kvferry_adapter_errors_total", { adapter: descriptor.name, call: "holds" }).add(1);
+      this.#logger.warn("adapter_holds", `${descriptor.name}: holds failed: ${errorText(error)}`);
+      return undefined;
     }
-    this.#countEnding("none", { kind: "dropped", reason }, obligation.keys.count);
+  }
+
+  /** 1 per key that every adapter is known to hold; undefined when that is no key. */
+  heldByAll(keys: KeyBatch): Uint8Array | undefined {
+    let heldByAll: Uint8Array | undefined;
+    for (const lane of this.#lanes) {
+      if (!lane.live) continue;
+      const held = this.#held(lane, keys);
+      if (held === undefined) return undefined;
+      if (heldByAll === undefined) heldByAll = held.slice();
+      else for (let index = 0; index < held.length; index++) heldByAll[index] &= held[index];
+    }
+    return heldByAll?.includes(1) === true ? heldByAll : undefined;
+  }
+
+  /**
+   * Keys that nobody was named for. What then leaves L1 is in no place at all and ends dropped (what was not kept is never reported kept);
+   * what stays in L1 because the policy wants it so is owed to nobody. A policy that threw has decided nothing: dropped.
+   */
+  #noteUnrouted(obligation: Obligation, named: Uint8Array, reason: StoreDropReason): void {
+    if (!named.includes(0)) return;
+    if (reason === "no_target" && this.#ask(() => this.#policy.decideL1(nothingStored)) === "keep") return;
+    const unrouted: number[] = [];
+    for (let keyIndex = 0; keyIndex < named.length; keyIndex++) {
+      if (named[keyIndex] !== 0) continue;
+      obligation.open[keyIndex]++;
+      obligation.endPart(keyIndex, { kind: "dropped", reason });
+      unrouted.push(keyIndex);
+    }
+    this.#countEnding("none", { kind: "dropped", reason }, unrouted.length);
+    this.#ask(() => this.#policy.onDropped?.(undefined, obligation.keys.pick(unrouted), reason));
   }
 
   // ---------------------------------------------------------------------------------------------------------- sending
@@ -283,38 +322,62 @@ export class StoreController {
     for (let task = lane.takeNext(); task !== undefined; task = lane.takeNext()) this.#send(lane, task);
   }
 
+  #enqueue(lane: StoreLane, task: StoreTask): void {
+    lane.push(task);
+    this.#pump(lane);
+    if (lane.queuedTasks > 0) lane.watch?.note(task.obligation.createdMs);
+  }
+
+  /** Ends what has waited for this adapter for as long as a store may take. */
+  #endOverdue(lane: StoreLane, createdMs: number): void {
+    for (const task of lane.takeCreatedBy(createdMs)) this.#endParts(lane, task.obligation, task.keyIndices, { kind: "failed", reason: "deadline" });
+    if (lane.queuedTasks > 0) lane.watch?.note(lane.oldestCreatedMs());
+    this.#lookIdle();
+  }
+
   #send(lane: StoreLane, task: StoreTask): void {
     const { obligation, keyIndices } = task;
     const batch = this.#batch(task);
     const abort = new AbortController();
+    let ended = false;
+    const end = (ending: Ending, reason: string): void => {
+      if (ended) return;
+      ended = true;
+      timer.cancel();
+      abort.abort(new Error(reason));
+      this.#endParts(lane, obligation, keyIndices, ending);
+      this.#lookIdle();
+    };
     const remainingMs = obligation.createdMs + this.#options.deadlineMs - this.#clock.nowMs();
-    let answered = false;
-    lane.inFlightTasks++;
+    const timer = this.#clock.setTimer(remainingMs, () => end({ kind: "failed", reason: "deadline" }, "the store's deadline has passed"), { keepAlive: true });
+    const inFlight: InFlightTask = { task, abort, stopReason: undefined, giveUp: (reason) => end({ kind: "dropped", reason }, `given up: ${reason}`) };
+    lane.inFlight.add(inFlight);
     lane.inFlightBytes += task.bytes;
-    this.#aborts.add(abort);
     // The slots belong to the adapter until it answers, whatever becomes of the obligation: the count lives in C++ (law 2).
     this.#l1.arena.beginIo(batch.slots);
-    const timer = this.#clock.setTimer(remainingMs, () => {
-      answered = true;
-      abort.abort(new Error("the store's deadline has passed"));
-      this.#endParts(lane, obligation, keyIndices, { kind: "failed", reason: "deadline" });
-    }, { keepAlive: true });
     const finish = (act: () => void): void => {
       timer.cancel();
-      this.#aborts.delete(abort);
       this.#l1.arena.endIo(batch.slots);
-      lane.inFlightTasks--;
+      lane.inFlight.delete(inFlight);
       lane.inFlightBytes -= task.bytes;
-      if (answered) this.#counters.counter("kvferry_store_late_answers_total", { adapter: lane.descriptor.name }).add(1);
+      if (ended) this.#counters.counter("kvferry_store_late_answers_total", { adapter: lane.descriptor.name }).add(1);
       else act();
       this.#onIoEnded();
       this.#pump(lane);
       this.#lookIdle();
     };
     this.#callStore(lane, batch, abort.signal).then(
-      (statuses) => finish(() => this.#finishAnswered(lane, task, statuses)),
-      (error: unknown) => finish(() => this.#finishThrown(lane, task, error)),
+      (statuses) => finish(() => this.#finishAnswered(lane, inFlight, statuses)),
+      (error: unknown) => finish(() => this.#finishThrown(lane, inFlight, error)),
     );
+  }
+
+  /** Asks the adapter to stop what it works on. */
+  #stopInFlight(lane: StoreLane, reason: StoreDropReason): void {
+    for (const inFlight of lane.inFlight) {
+      inFlight.stopReason ??= reason;
+      inFlight.abort.abort(new Error(`stopped: ${reason}`));
+    }
   }
 
   /** An adapter that throws instead of rejecting, or answers nonsense, is a rejection like any other. */
@@ -325,7 +388,8 @@ export class StoreController {
     return statuses;
   }
 
-  #finishAnswered(lane: StoreLane, task: StoreTask, statuses: Uint8Array): void {
+  #finishAnswered(lane: StoreLane, inFlight: InFlightTask, statuses: Uint8Array): void {
+    const { task } = inFlight;
     if (statuses.every((status) => status === StoreStatus.stored || status === StoreStatus.alreadyPresent)) {
       this.#endParts(lane, task.obligation, task.keyIndices, stored);
       return;
@@ -345,36 +409,33 @@ export class StoreController {
       else group.keyIndices.push(keyIndex);
     }
     for (const { ending, keyIndices } of byEnding.values()) this.#endParts(lane, task.obligation, keyIndices, ending);
-    if (again.length > 0) this.#retryOrFail(lane, task, Uint32Array.from(again), "io_error");
+    if (again.length > 0) this.#retryOrFail(lane, inFlight, Uint32Array.from(again), "io_error");
   }
 
-  #finishThrown(lane: StoreLane, task: StoreTask, error: unknown): void {
+  #finishThrown(lane: StoreLane, inFlight: InFlightTask, error: unknown): void {
+    const { task } = inFlight;
     this.#logger.warn("adapter_threw", `${lane.descriptor.name}: store of ${task.keyIndices.length} keys failed: ${errorText(error)}`);
     this.#counters.counter("kvferry_adapter_errors_total", { adapter: lane.descriptor.name, call: "store" }).add(1);
-    this.#retryOrFail(lane, task, task.keyIndices, "adapter_threw");
+    this.#retryOrFail(lane, inFlight, task.keyIndices, "adapter_threw");
   }
 
-  #retryOrFail(lane: StoreLane, task: StoreTask, keyIndices: Uint32Array, reason: StoreFailureReason): void {
+  #retryOrFail(lane: StoreLane, { task, stopReason }: InFlightTask, keyIndices: Uint32Array, reason: StoreFailureReason): void {
+    const { obligation } = task;
     const attempts = task.attempts + 1;
     const delayMs = this.#options.retryDelayMs * 2 ** (attempts - 1) * (0.5 + this.#random.nextFloat());
-    const inTime = this.#clock.nowMs() + delayMs < task.obligation.createdMs + this.#options.deadlineMs;
-    if (attempts >= this.#options.attemptsMax || !lane.live || this.#closing || !inTime || !this.#takeRetryTokens(keyIndices.length)) {
-      this.#endParts(lane, task.obligation, keyIndices, { kind: "failed", reason });
-      return;
-    }
+    const inTime = this.#clock.nowMs() + delayMs < obligation.createdMs + this.#options.deadlineMs;
+    // Nobody is left to try again for: the adapter goes, or everything does.
+    const dropReason = stopReason ?? (lane.live ? (this.#stopped ? "shutdown" : undefined) : "removed");
+    if (dropReason !== undefined) return this.#endParts(lane, obligation, keyIndices, { kind: "dropped", reason: dropReason });
+    if (attempts >= this.#options.attemptsMax || !inTime || !this.#takeRetryTokens(keyIndices.length))
+      return this.#endParts(lane, obligation, keyIndices, { kind: "failed", reason });
     this.#retried.add(keyIndices.length);
-    lane.retryingTasks++;
-    this.#clock.setTimer(delayMs, () => {
-      lane.retryingTasks--;
-      const retry = { obligation: task.obligation, keyIndices, bytes: bytesOf(task.obligation, keyIndices), attempts };
-      if (!lane.live) this.#endParts(lane, task.obligation, keyIndices, { kind: "dropped", reason: "removed" });
-      else if (this.#closing) this.#endParts(lane, task.obligation, keyIndices, { kind: "dropped", reason: "shutdown" });
-      else {
-        lane.push(retry);
-        this.#pump(lane);
-      }
-      this.#lookIdle();
-    }, { keepAlive: true });
+    const retry: StoreTask = { obligation, keyIndices, bytes: bytesOf(obligation, keyIndices), attempts };
+    const again = (): void => {
+      lane.retrying.delete(retry);
+      this.#enqueue(lane, retry);
+    };
+    lane.retrying.set(retry, this.#clock.setTimer(delayMs, again, { keepAlive: true }));
   }
 
   #takeRetryTokens(keyCount: number): boolean {
@@ -468,14 +529,23 @@ export class StoreController {
       this.#logger.warn(`store_${ending.kind}_${reason}`, `${adapter}: ${keyCount} keys ${ending.kind} (${reason}); they are not in this adapter`);
   }
 
-  #dropQueued(lane: StoreLane, reason: StoreDropReason): void {
+  /** Ends what waits for the adapter or for its next try. */
+  #dropUnsent(lane: StoreLane, reason: StoreDropReason): void {
+    lane.watch?.cancel();
     for (let task = lane.takeOldest(); task !== undefined; task = lane.takeOldest())
       this.#endParts(lane, task.obligation, task.keyIndices, { kind: "dropped", reason });
+    for (const [task, timer] of [...lane.retrying]) {
+      timer.cancel();
+      lane.retrying.delete(task);
+      this.#endParts(lane, task.obligation, task.keyIndices, { kind: "dropped", reason });
+    }
+    this.#lookIdle();
   }
 
   #laneWithOldestTask(): StoreLane | undefined {
     let oldest: StoreLane | undefined;
-    for (const lane of this.#lanes) if (lane.queuedTasks > 0 && (oldest === undefined || lane.unsentBytes > oldest.unsentBytes)) oldest = lane;
+    for (const lane of this.#lanes)
+      if (lane.queuedTasks > 0 && (oldest === undefined || lane.headCreatedMs() < oldest.headCreatedMs())) oldest = lane;
     return oldest;
   }
 
@@ -506,6 +576,15 @@ export class StoreController {
 
 /** After close() gave up waiting, how long adapters get to answer an abort. */
 const shutdownGraceMs = 1_000;
+
+/** A policy's answer that has the wrong form is a policy that failed. */
+function checkTargets(targets: readonly StoreTarget[]): readonly StoreTarget[] {
+  if (!Array.isArray(targets)) throw new TypeError("selectStoreTargets must answer a list of targets");
+  for (const { adapterIndex, keyIndices } of targets as readonly StoreTarget[])
+    if (typeof adapterIndex !== "number" || (keyIndices !== "all" && !(keyIndices instanceof Uint32Array)))
+      throw new TypeError('a store target needs an adapterIndex, and keyIndices that are "all" or a Uint32Array');
+  return targets;
+}
 
 function bytesOf(obligation: Obligation, keyIndices: Uint32Array): number {
   let bytes = 0;

@@ -1,6 +1,8 @@
+import type { Timer } from "../base/clock.ts";
 import type { L2Adapter } from "../l2/contract.ts";
-import type { AdapterDescriptor } from "../policies/contract.ts";
+import type { AdapterDescriptor, StoreDropReason } from "../policies/contract.ts";
 import type { Obligation } from "./obligation.ts";
+import type { QueueWatch } from "./queue-watch.ts";
 
 /** Keys of one obligation that one adapter still has to store. */
 export interface StoreTask {
@@ -10,6 +12,16 @@ export interface StoreTask {
   readonly bytes: number;
   /** Attempts that have been made already. */
   readonly attempts: number;
+}
+
+/** A task that the adapter has been given and has not answered. Its parts may have ended already; its I/O has not. */
+export interface InFlightTask {
+  readonly task: StoreTask;
+  readonly abort: AbortController;
+  /** Why it was asked to stop: what fails from then on was dropped, not failed. */
+  stopReason: StoreDropReason | undefined;
+  /** Ends the parts now, whatever the adapter answers later. */
+  readonly giveUp: (reason: StoreDropReason) => void;
 }
 
 /**
@@ -22,9 +34,10 @@ export class StoreLane {
   /** Most bytes sent and not answered; beyond it tasks stay in the queue, where policy can still drop them. */
   readonly bytesInFlightMax: number;
   inFlightBytes = 0;
-  inFlightTasks = 0;
+  readonly inFlight = new Set<InFlightTask>();
   /** Waiting for their next attempt. */
-  retryingTasks = 0;
+  readonly retrying = new Map<StoreTask, Timer>();
+  watch: QueueWatch | undefined;
   /** False once removal has begun: nothing new is routed here. */
   live = true;
   #queue: StoreTask[] = [];
@@ -46,7 +59,7 @@ export class StoreLane {
   }
 
   get idle(): boolean {
-    return this.queuedTasks === 0 && this.inFlightTasks === 0 && this.retryingTasks === 0;
+    return this.queuedTasks === 0 && this.inFlight.size === 0 && this.retrying.size === 0;
   }
 
   push(task: StoreTask): void {
@@ -60,12 +73,35 @@ export class StoreLane {
     const room = this.bytesInFlightMax - this.inFlightBytes;
     const task = this.#queue[this.#first];
     if (task.bytes <= room) return this.takeOldest();
-    const [head, rest] = splitTask(task, room, this.inFlightTasks === 0);
+    const [head, rest] = splitTask(task, room, this.inFlight.size === 0);
     if (head === undefined) return undefined;
     if (rest === undefined) return this.takeOldest();
     this.#queue[this.#first] = rest;
     this.#unsentBytes -= head.bytes;
     return head;
+  }
+
+  /** Takes out every queued task whose obligation was created at `createdMs` or before. */
+  takeCreatedBy(createdMs: number): StoreTask[] {
+    const queued = this.#queue.slice(this.#first);
+    const taken = queued.filter((task) => task.obligation.createdMs <= createdMs);
+    if (taken.length === 0) return taken;
+    this.#queue = queued.filter((task) => task.obligation.createdMs > createdMs);
+    this.#first = 0;
+    for (const task of taken) this.#unsentBytes -= task.bytes;
+    return taken;
+  }
+
+  /** When the obligation at the head of the queue was created. */
+  headCreatedMs(): number {
+    return this.#queue[this.#first].obligation.createdMs;
+  }
+
+  /** When the oldest of the queued obligations was created; Infinity when nothing is queued. */
+  oldestCreatedMs(): number {
+    let oldestMs = Infinity;
+    for (let index = this.#first; index < this.#queue.length; index++) oldestMs = Math.min(oldestMs, this.#queue[index].obligation.createdMs);
+    return oldestMs;
   }
 
   /** The oldest queued task, whole. */

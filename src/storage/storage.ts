@@ -1,7 +1,7 @@
 import { formatBytes } from "../base/bytes.ts";
 import { settlesWithin, systemClock, type Clock, type Timer } from "../base/clock.ts";
 import { Counters } from "../base/counters.ts";
-import { AdapterError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
+import { AbortError, CapacityError, ClosedError } from "../base/errors.ts";
 import { silentLogger, type Logger } from "../base/log.ts";
 import { SeededRandom, type Random } from "../base/random.ts";
 import {
@@ -19,8 +19,9 @@ import type { ObjectKey } from "../keys/object-key.ts";
 import { Admission, AdmissionClass, L1Manager, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
 import { adapterContext, openL2Adapter, type L2Adapter } from "../l2/index.ts";
 import { NativeRuntime } from "../native/runtime.ts";
-import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies, type AdapterDescriptor, type PressureAnswer, type StorePolicy } from "../policies/index.ts";
-import { isAdapter, parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
+import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies, type PressureAnswer, type StorePolicy } from "../policies/index.ts";
+import { AdapterSet } from "./adapter-set.ts";
+import { parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
 import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
 import { quotaFile } from "./quota-file.ts";
 import { ReadHandle } from "./read-handle.ts";
@@ -55,14 +56,13 @@ export class Storage implements AsyncDisposable {
   readonly #store: StoreController;
   readonly #prefetch: PrefetchController;
   readonly #eviction: EvictionController;
-  readonly #adapters: { readonly adapter: L2Adapter; readonly descriptor: AdapterDescriptor }[] = [];
+  readonly #adapters: AdapterSet;
   readonly #openWrites = new Set<WriteHandle>();
   readonly #refusedNoRoom;
   readonly #expired;
   readonly #dropsStored: boolean;
   readonly #stopListening: () => void;
   #peakUsedBytes = 0;
-  #nextAdapterIndex = 0;
   #nextOwner = 0;
   #sweepTimer: Timer | undefined;
   #closing: Promise<CloseReport> | undefined;
@@ -143,6 +143,7 @@ export class Storage implements AsyncDisposable {
       },
       { deadlineMs: l2.loadDeadlineMs, loadTimeoutMs: l2.loadTimeoutMs, inFlightMax: l2.prefetchMaxInFlight, leaseTtlMs: l1.readTtlSeconds * 1000 },
     );
+    this.#adapters = new AdapterSet({ store: this.#store, prefetch: this.#prefetch, clock: this.#clock, logger: this.#logger });
     this.#dropsStored = dropsStored(storePolicy);
     this.#l1.observe({ onFreed: () => this.#admission.pumpSoon() });
     this.#stopListening = runtime.onDrained(() => this.#admission.pumpSoon());
@@ -166,7 +167,7 @@ export class Storage implements AsyncDisposable {
   /** As reserveWrite, for several object groups or ranks: a chunk is granted with all its rows or not at all. */
   async reserveWriteRows(rows: readonly KeyRow[], options: WriteOptions = {}): Promise<WriteHandle> {
     this.#requireOpen();
-    options.signal?.throwIfAborted();
+    if (options.signal?.aborted === true) throw new AbortError(options.signal.reason);
     const grid = this.#grid(rows);
     this.#checkSizes(grid, AdmissionClass.store);
     const request: ReserveRequest = {
@@ -260,29 +261,19 @@ export class Storage implements AsyncDisposable {
   /** Opens one more adapter while the storage runs. Returns its name. */
   async addAdapter(adapter: StorageConfig["l2"]["adapters"][number]): Promise<string> {
     this.#requireOpen();
-    const index = this.#nextAdapterIndex++;
-    const opened = isAdapter(adapter) ? adapter : await openL2Adapter(adapter, this.#adapterContext(this.#adapterName(adapter.type, index)));
-    const descriptor = { index, name: opened.name, type: opened.type };
-    this.#adapters.push({ adapter: opened, descriptor });
-    this.#store.addAdapter(opened, descriptor);
-    this.#prefetch.addAdapter(opened, descriptor);
-    return opened.name;
+    return this.#adapters.add(adapter, (spec, name) => openL2Adapter(spec, this.#adapterContext(name)));
   }
 
-  /** Removes an adapter: unsent stores end dropped(removed), running ones are waited for. Rejects with AdapterError when they outlast the deadline. */
-  async removeAdapter(name: string, options: CloseOptions = {}): Promise<void> {
-    const position = this.#adapters.findIndex(({ descriptor }) => descriptor.name === name);
-    if (position < 0) throw new RangeError(`no adapter is called ${JSON.stringify(name)}; there are: ${this.#adapters.map((entry) => entry.descriptor.name).join(", ")}`);
-    const { adapter, descriptor } = this.#adapters[position];
-    this.#prefetch.removeAdapter(descriptor.index);
-    this.#adapters.splice(position, 1);
-    const drained = await this.#store.removeAdapter(descriptor.index, options.deadlineMs ?? closeDeadlineMs);
-    if (!drained) throw new AdapterError(name, "still works on stores after the deadline; it takes no new ones and its memory returns when it is done", { retryable: true });
-    await adapter.close();
+  /**
+   * Removes an adapter: unsent stores end dropped(removed), running ones are waited for until the deadline and then stopped. Rejects with
+   * AdapterError when the adapter holds on even then; it is out of use all the same.
+   */
+  removeAdapter(name: string, options: CloseOptions = {}): Promise<void> {
+    return this.#adapters.remove(name, options.deadlineMs ?? closeDeadlineMs);
   }
 
   get adapters(): readonly L2Adapter[] {
-    return this.#adapters.map(({ adapter }) => adapter);
+    return this.#adapters.list;
   }
 
   /** Drops everything from L1 that nobody holds; with `force` also what is held, as soon as it is not any more. */
@@ -327,7 +318,7 @@ export class Storage implements AsyncDisposable {
       },
       policies: { store: this.config.l2.storePolicy, prefetch: this.config.l2.prefetchPolicy, eviction: this.config.l1.evictionPolicy },
       obligations: { openKeys: this.#store.openKeys, unsentBytes: this.#store.unsentBytes, lanes: this.#store.status() },
-      adapters: this.#adapters.map(({ adapter }) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
+      adapters: this.adapters.map((adapter) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
       engine: this.runtime.stats(),
       counters: this.counters.snapshot(),
     };
@@ -373,7 +364,7 @@ export class Storage implements AsyncDisposable {
     return [
       `L1 ${formatBytes(this.arena.capacityBytes)}, eviction ${l1.evictionPolicy}, store policy ${l2.storePolicy}, prefetch policy ${l2.prefetchPolicy}; largest object ${formatBytes(this.largestObjectBytes())}`,
       ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
-      ...this.#adapters.map(({ adapter }) => `L2 ${adapter.describe()}`),
+      ...this.adapters.map((adapter) => `L2 ${adapter.describe()}`),
       ...warnings.map((warning) => `warning: ${warning}`),
     ];
   }
@@ -398,18 +389,13 @@ export class Storage implements AsyncDisposable {
     this.#eviction.close();
     this.#admission.close();
     for (const handle of this.#openWrites) handle[Symbol.dispose]();
+    const startMs = this.#clock.nowMs();
     const unfinishedKeys = await this.#store.close(deadlineMs);
-    const loads = await this.#prefetch.close(deadlineMs);
+    const loads = await this.#prefetch.close(Math.max(0, deadlineMs - (this.#clock.nowMs() - startMs)));
     this.#l1.expireLeases(Infinity);
-    for (const { adapter } of this.#adapters) {
-      try {
-        await adapter.close();
-      } catch (error) {
-        this.#logger.error("adapter_close", `${adapter.name} did not close: ${errorText(error)}`);
-      }
-    }
+    await this.#adapters.close(Math.max(adapterCloseMs, deadlineMs));
     // Adapters settle what they had when they close; give those answers their turn.
-    await settlesWithin(this.#clock, this.idle(), 1_000);
+    await settlesWithin(this.#clock, this.idle(), adapterCloseMs);
     this.#stopListening();
     const memoryKept = this.#l1.arena.stats(false).slotsInIo > 0;
     if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
@@ -448,15 +434,7 @@ export class Storage implements AsyncDisposable {
 
   /** 0 per key that every adapter holds already and that would leave L1 at once anyway: copying it would be work for nothing. */
   #notHeldEverywhere(keys: KeyBatch): Uint8Array | undefined {
-    if (!this.#dropsStored || this.#adapters.length === 0) return undefined;
-    let heldByAll: Uint8Array | undefined;
-    for (const { adapter } of this.#adapters) {
-      if (adapter.holds === undefined) return undefined;
-      const held = adapter.holds(keys);
-      if (heldByAll === undefined) heldByAll = held.slice();
-      else for (let index = 0; index < held.length; index++) heldByAll[index] &= held[index];
-    }
-    return heldByAll?.includes(1) === true ? heldByAll.map((held) => 1 - held) : undefined;
+    return this.#dropsStored ? this.#store.heldByAll(keys)?.map((held) => 1 - held) : undefined;
   }
 
   async #waitForRoom(
@@ -506,10 +484,6 @@ export class Storage implements AsyncDisposable {
     return this.#store.accept(grid.keys.pick(published.map((position) => handle.keyIndices[position])), refs, sizes);
   }
 
-  #adapterName(type: string, index: number): string {
-    return this.#adapters.some(({ descriptor }) => descriptor.name === type) ? `${type}#${index}` : type;
-  }
-
   #adapterContext(name: string): Parameters<typeof openL2Adapter>[1] {
     return adapterContext({
       name,
@@ -551,6 +525,8 @@ export class Storage implements AsyncDisposable {
 /** Segments of the arena are at most this large, and an object lies in one. */
 const segmentBytesMax = 2 ** 30;
 const closeDeadlineMs = 30_000;
+/** Adapters get at least this long to close, and what they then answer gets this long to arrive. */
+const adapterCloseMs = 1_000;
 
 /** Whether the policy lets an object go once every adapter has it; asked once, under supervision. */
 function dropsStored(policy: StorePolicy): boolean {

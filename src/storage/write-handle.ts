@@ -21,11 +21,9 @@ export class StoredWrite {
 
   /** Resolves when every adapter's part of every object has ended. Never rejects: read the counts. */
   get settled(): Promise<Settlement> {
-    return this.#obligation?.settled ?? Promise.resolve(nothingOwed);
+    return this.#obligation?.settled ?? Promise.resolve({ storedKeys: this.publishedCount, failedKeys: 0, droppedKeys: 0, reasons: {} });
   }
 }
-
-const nothingOwed: Settlement = { storedKeys: 0, failedKeys: 0, droppedKeys: 0, reasons: {} };
 
 /** What a write handle needs from the storage that gave it out. */
 export interface WriteOwner {
