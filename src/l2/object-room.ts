@@ -51,6 +51,9 @@ export class ObjectRoom {
   readonly #busy = new Map<number, Promise<void>>();
   readonly #writing = new Set<Promise<void>>();
   readonly #removing = new Set<Promise<void>>();
+  /** Room of the waves that are writing. */
+  readonly #granted = { bytes: 0, objects: 0 };
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(name: string, index: ObjectIndex, place: ObjectPlace, rules: EvictionRules, counters: Counters) {
     this.#name = name;
@@ -79,12 +82,13 @@ export class ObjectRoom {
     const chosen: number[] = [];
     for (let index = 0; index < ids.length; index++) {
       if (ids[index] === 0 || this.#index.state(ids[index]) !== EntryState.present) continue;
-      this.#index.advance(ids[index], EntryState.present, EntryState.removing);
       chosen.push(index);
     }
     if (chosen.length === 0) return gone;
     const victims = Uint32Array.from(chosen, (index) => ids[index]);
+    // A user's policy that throws does so before anything has changed.
     this.#index.policy.onKeysRemoved(victims);
+    for (const id of victims) this.#index.advance(id, EntryState.present, EntryState.removing);
     const removal = this.#runRemoval(victims, reason);
     const settled = removal.then(() => {});
     for (const id of victims) this.#busy.set(id, settled);
@@ -116,7 +120,7 @@ export class ObjectRoom {
   /** Evicts what the watermark asks for. */
   async trim(): Promise<void> {
     const index = this.#index;
-    const used = index.bytesIn(EntryState.present) + index.bytesIn(EntryState.storing);
+    const used = index.bytesIn(EntryState.present);
     const victims = chooseWatermarkVictims(this.#rules, used, this.#place.limits().capacityBytes, this.#eligible);
     if (victims.length > 0) await this.remove(victims, "watermark");
   }
@@ -167,7 +171,7 @@ export class ObjectRoom {
   async #storeWave(wave: Wave, batch: ObjectBatch, statuses: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const index = this.#index;
     try {
-      await this.#makeRoom(wave, statuses, signal);
+      await this.#takeTurn(wave, statuses, signal);
       if (wave.indices.length === 0 || isAborted(signal)) return;
       this.#writing.add(wave.done);
       const written = await this.#place.write(Uint32Array.from(wave.ids), pickBatch(batch, wave.indices), signal);
@@ -184,20 +188,42 @@ export class ObjectRoom {
       if (created.length > 0) index.policy.onKeysCreated(Uint32Array.from(created));
     } finally {
       this.#writing.delete(wave.done);
+      this.#granted.bytes -= wave.grantedBytes;
+      this.#granted.objects -= wave.grantedObjects;
       // What is still storing was aborted or rejected: its room goes back and its bytes never become an object.
       for (const id of wave.ids) if (this.#busy.get(id) === wave.done) this.#leave(id);
       wave.finish();
     }
   }
 
+  /** Waves get their room one after another, in order; who waits holds nothing, so that two waves never wait for each other's room. */
+  async #takeTurn(wave: Wave, statuses: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const previous = this.#turn;
+    let endTurn = (): void => {};
+    this.#turn = new Promise((resolve) => (endTurn = resolve));
+    try {
+      await untilAborted(previous, signal);
+      if (!isAborted(signal)) await this.#makeRoom(wave, statuses, signal);
+      if (isAborted(signal)) return;
+      wave.grantedBytes = this.#bytesOf(wave);
+      wave.grantedObjects = wave.ids.length;
+      this.#granted.bytes += wave.grantedBytes;
+      this.#granted.objects += wave.grantedObjects;
+    } finally {
+      // A wave that was aborted in the queue still keeps its place in it.
+      void previous.then(endTurn);
+    }
+  }
+
   /**
-   * Evicts until everything reserved fits, waiting for removals and for writes that will be evictable. Where neither helps, keys leave the
-   * wave from its end: the first chunks of a prefix are worth more than the last. Nothing is evicted for a wave that cannot fit anyway.
+   * Evicts until the wave fits beside what was granted before, waiting for removals and for writes that will be evictable. Where neither
+   * helps, keys leave the wave from its end: the first chunks of a prefix are worth more than the last. Nothing is evicted for a wave that
+   * cannot fit anyway.
    */
   async #makeRoom(wave: Wave, statuses: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const index = this.#index;
     while (wave.indices.length > 0 && !isAborted(signal)) {
-      const over = this.#overLimit();
+      const over = this.#overLimit(wave);
       if (over.bytes <= 0 && over.objects <= 0) return;
       const wantedBytes = over.bytes - index.bytesIn(EntryState.removing);
       const wantedObjects = over.objects - index.countIn(EntryState.removing);
@@ -217,19 +243,27 @@ export class ObjectRoom {
     }
   }
 
-  #overLimit(): Over {
+  #bytesOf(wave: Wave): number {
+    let bytes = 0;
+    for (const id of wave.ids) bytes += this.#index.footprintBytes(id);
+    return bytes;
+  }
+
+  /** What is there, what was granted, and this wave, against the limits. */
+  #overLimit(wave?: Wave): Over {
     const { capacityBytes, maxObjects, reason } = this.#place.limits();
     const index = this.#index;
-    const { storing, present, removing } = EntryState;
+    const { present, removing } = EntryState;
+    const waveBytes = wave === undefined ? 0 : this.#bytesOf(wave);
     return {
-      bytes: index.bytesIn(storing) + index.bytesIn(present) + index.bytesIn(removing) - capacityBytes,
-      objects: index.countIn(storing) + index.countIn(present) + index.countIn(removing) - maxObjects,
+      bytes: index.bytesIn(present) + index.bytesIn(removing) + this.#granted.bytes + waveBytes - capacityBytes,
+      objects: index.countIn(present) + index.countIn(removing) + this.#granted.objects + (wave?.ids.length ?? 0) - maxObjects,
       reason,
     };
   }
 
   #dropWhatDoesNotFit(wave: Wave, statuses: Uint8Array): void {
-    for (let over = this.#overLimit(); wave.indices.length > 0 && (over.bytes > 0 || over.objects > 0); over = this.#overLimit())
+    for (let over = this.#overLimit(wave); wave.indices.length > 0 && (over.bytes > 0 || over.objects > 0); over = this.#overLimit(wave))
       this.#dropLast(wave, statuses, over);
   }
 
@@ -278,6 +312,8 @@ class Wave {
   readonly later: number[] = [];
   readonly blockers = new Set<Promise<void>>();
   readonly done: Promise<void>;
+  grantedBytes = 0;
+  grantedObjects = 0;
   #finish: () => void = () => {};
 
   constructor() {

@@ -1,4 +1,4 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir, stat, statfs } from "node:fs/promises";
 import { resolve } from "node:path";
 
 import { GiB } from "../../base/bytes.ts";
@@ -29,7 +29,7 @@ export interface FsSpec {
 export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Promise<L2Adapter> {
   const basePath = resolve(spec.base_path);
   try {
-    await mkdir(basePath, { recursive: true, mode: 0o700 });
+    await makeDirectory(basePath);
     const lock = await OwnerLock.take(basePath, context.name, context.clock);
     try {
       const marker = await prepareDirectory(basePath, context.name, context.clock);
@@ -47,6 +47,17 @@ export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Prom
   } catch (error) {
     if (error instanceof KvferryError) throw error;
     throw new AdapterError(context.name, `base_path ${basePath} cannot be used: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** With its parents. One level is tried alone first, because Node's recursive mkdir says ENOENT where the truth is EROFS. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") await mkdir(path, { recursive: true, mode: 0o700 });
+    else if (code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
 }
 
