@@ -7,6 +7,7 @@
 #endif
 
 #include "arena_binding.h"
+#include "bench_binding.h"
 #include "cpu_device_binding.h"
 #include "crc32c.h"
 #include "engine_binding.h"
@@ -61,6 +62,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   EngineBinding::Init(env, exports);
   ObjectFilesBinding::Init(env, exports);
   CpuDeviceBinding::Init(env, exports);
+  InitBench(env, exports);
   return exports;
 }
 

@@ -282,6 +282,18 @@ export interface NativeBinding {
   chunkHashes(tokens: Uint32Array, chunkTokens: number, prefix: Uint8Array): Uint8Array;
   /** Reads and verifies one object file by path, without a directory of ours around it. Synchronous; not for hot paths. */
   inspectObjectFile(path: string): ObjectFileReport;
+  /**
+   * The bytes' work of buffer-only mode with nothing around it, the yardstick of `kvferry bench buffer-only`: each object is copied from
+   * a ring of engine memory to one of L1's size with its crc32c, and from there to one of the store's size. Blocks; returns seconds.
+   */
+  plainCopyLoop(options: {
+    readonly objects: number;
+    readonly objectBytes: number;
+    readonly sourceBytes: number;
+    readonly l1Bytes: number;
+    readonly l2Bytes: number;
+    readonly threads: number;
+  }): number;
   readonly Arena: new (options: ArenaOptions) => NativeArena;
   readonly InternTable: new (hashBytes: number, familyBytes: number) => NativeInternTable;
   readonly Engine: new (options: EngineOptions) => NativeEngine;
