@@ -1,5 +1,5 @@
 import { KiB } from "../base/bytes.ts";
-import { openDevice, type CpuDevice, type DeviceLayout } from "../device/index.ts";
+import { openDevice, type Device, type DeviceLayout } from "../device/index.ts";
 import type { ObjectLayout } from "../keys/layout.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
 import { tokenKeys } from "../keys/token-keys.ts";
@@ -32,7 +32,7 @@ const l1Bytes = 512 * KiB;
  */
 export class KvLink {
   readonly #storage: Storage;
-  readonly #device: CpuDevice;
+  readonly #device: Device;
   readonly #deviceLayout: DeviceLayout;
   readonly #objectLayout: ObjectLayout;
   readonly #modelName: string;
