@@ -12,7 +12,7 @@ import { packageRoot } from "../../../src/native/load.ts";
 export const greedy: SamplerOptions = { temperature: 0, seed: 0 };
 
 /** Karpathy's stories260K, a third party's file: KVFERRY_MODEL names it, else it is looked for beside the repository. */
-export const storiesPath = process.env.KVFERRY_MODEL ?? join(packageRoot(), "..", "shared", "data", "stories260K.bin");
+export const storiesPath = process.env.KVFERRY_MODEL || join(packageRoot(), "..", "shared", "data", "stories260K.bin");
 
 export function openShipped(): OpenModel {
   return openModel(shippedModel());
