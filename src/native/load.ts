@@ -17,9 +17,11 @@ export function loadBinding(): NativeBinding {
 function load(): NativeBinding {
   const root = packageRoot();
   const require = createRequire(import.meta.url);
+  const { version } = require(join(root, "package.json")) as { version: string };
+  let loaded: NativeBinding;
   try {
     const nodeGypBuild = require("node-gyp-build") as (directory: string) => NativeBinding;
-    return nodeGypBuild(root);
+    loaded = nodeGypBuild(root);
   } catch (error) {
     throw new NativeError(
       "KVFERRY_NATIVE_MISSING",
@@ -28,6 +30,14 @@ function load(): NativeBinding {
       { cause: error },
     );
   }
+  // A build folder that outlived an update hides the new prebuilt binary, and would fail later and far less clearly.
+  if (loaded.version !== version)
+    throw new NativeError(
+      "KVFERRY_NATIVE_MISSING",
+      `the native addon that was found is of kvferry ${loaded.version}, this is kvferry ${version}\n` +
+        `Delete ${join(root, "build")} to use the prebuilt one, or build this one with: npx kvferry build-native`,
+    );
+  return loaded;
 }
 
 /** The directory of kvferry's package.json, from dist/ and from the development build alike. */
