@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -32,6 +32,17 @@ for (const { npm, node } of [{ npm: 11, node: "20.20.2" }, { npm: 12, node: "24.
     }
   });
 }
+
+test("a binary of another version of the package is refused by name, with the way out", () => {
+  const consumer = new Consumer("stale", setup.nodes["22.23.3"]);
+  assert.equal(consumer.install(11).code, 0);
+  const manifest = join(consumer.packageDirectory, "package.json");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replace(/"version": "[^"]+"/, '"version": "99.0.0"'));
+  const ran = consumer.node([consumer.write("try-package.mjs", roundTripProgram)]);
+  assert.notEqual(ran.code, 0);
+  assert.match(ran.output, /native addon that was found is of kvferry \d+\.\d+\.\d+, this is kvferry 99\.0\.0/);
+  assert.match(ran.output, /npx kvferry build-native/);
+});
 
 test("a host that no binary fits gets one clear error with the command that builds it", () => {
   const consumer = new Consumer("no-binary", setup.nodes["22.23.3"]);
