@@ -125,6 +125,8 @@ export interface L2Adapter {
 export interface AdapterEvictionContext {
   saltId(id: number): number;
   sizeBytes(id: number): number;
+  /** What a salt holds in this adapter and what it may hold (Infinity = no limit of its own). */
+  saltUsage(saltId: number): { readonly usedBytes: number; readonly quotaBytes: number };
 }
 
 /** The part of policies/contract.ts's EvictionPolicy that adapters call. Ids are the adapter's own dense integers. */

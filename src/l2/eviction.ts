@@ -16,11 +16,13 @@ export interface EvictionRules {
 
 const none = new Uint32Array(0);
 
-/** Ids to evict so that at least `bytes` and `objects` come free; fewer when the eligible ones do not suffice. */
+/**
+ * Ids to evict so that at least `bytes` and `objects` come free; fewer when the eligible ones do not suffice. A policy that isolates salts
+ * shares the loss itself: salts over their quota first, then the largest.
+ */
 export function chooseVictims(rules: EvictionRules, bytes: number, objects: number, eligible: (id: number) => boolean): Uint32Array {
   const { policy } = rules;
   if (!policy.evicts || policy.trackedCount === 0) return none;
-  if (policy.isolatesSalts) return chooseAcrossSalts(rules, bytes, objects, eligible);
   const byBytes = bytes > 0 ? policy.getVictimsForBytes(bytes, eligible) : none;
   if (byBytes.length >= objects) return byBytes;
   // The policy takes a fraction of what it tracks; half an object more keeps the rounding from losing one.
@@ -34,35 +36,15 @@ export function chooseWatermarkVictims(rules: EvictionRules, usedBytes: number, 
   const victims: number[] = [];
   if (policy.isolatesSalts)
     for (const saltId of policy.saltIds()) {
-      const quota = rules.saltQuotaBytes(saltId);
-      if (quota !== undefined && rules.saltBytes(saltId) >= triggerWatermark * quota)
-        for (const id of policy.getEvictionVictims(evictionRatio, eligible, saltId)) victims.push(id);
+      const quota = rules.saltQuotaBytes(saltId) ?? Infinity;
+      const used = rules.saltBytes(saltId);
+      // A quota of 0 takes all that the salt has.
+      if (used > 0 && used >= triggerWatermark * quota)
+        for (const id of policy.getEvictionVictims(quota > 0 ? evictionRatio : 1, eligible, saltId)) victims.push(id);
     }
   const left = victims.reduce((bytes, id) => bytes - rules.sizeBytes(id), usedBytes);
-  if (left <= 0 || left < triggerWatermark * capacityBytes) return Uint32Array.from(victims);
+  if (capacityBytes <= 0 || left < triggerWatermark * capacityBytes) return Uint32Array.from(victims);
   const chosen = new Set(victims);
   const others = policy.getEvictionVictims(evictionRatio, (id) => !chosen.has(id) && eligible(id));
   return Uint32Array.from([...victims, ...others]);
-}
-
-/** Salts over their quota give first, by how much they are over; then the largest ones. */
-function chooseAcrossSalts(rules: EvictionRules, bytes: number, objects: number, eligible: (id: number) => boolean): Uint32Array {
-  const salts = rules.policy.saltIds().map((saltId) => {
-    const used = rules.saltBytes(saltId);
-    const quota = rules.saltQuotaBytes(saltId);
-    return { saltId, used, over: quota === undefined ? 0 : Math.max(0, used - quota) };
-  });
-  salts.sort((a, b) => b.over - a.over || b.used - a.used);
-  const victims: number[] = [];
-  let missingBytes = bytes;
-  for (const { saltId } of salts) {
-    if (missingBytes <= 0 && victims.length >= objects) break;
-    const wanted = victims.length < objects ? Number.MAX_SAFE_INTEGER : missingBytes;
-    for (const id of rules.policy.getVictimsForBytes(wanted, eligible, saltId)) {
-      if (missingBytes <= 0 && victims.length >= objects) break;
-      victims.push(id);
-      missingBytes -= rules.sizeBytes(id);
-    }
-  }
-  return Uint32Array.from(victims);
 }

@@ -34,10 +34,19 @@ export class ObjectIndex {
   #bytes: [number, number, number, number] = [0, 0, 0, 0];
   #counts: [number, number, number, number] = [0, 0, 0, 0];
 
-  constructor(table: NativeInternTable, namespaces: NamespaceTable, createPolicy: (context: AdapterEvictionContext) => AdapterEvictionPolicy) {
+  constructor(
+    table: NativeInternTable,
+    namespaces: NamespaceTable,
+    quotaBytes: ((cacheSalt: string) => number | undefined) | undefined,
+    createPolicy: (context: AdapterEvictionContext) => AdapterEvictionPolicy,
+  ) {
     this.table = table;
     this.#namespaces = namespaces;
-    this.policy = createPolicy({ saltId: (id) => this.saltId(id), sizeBytes: (id) => this.footprintBytes(id) });
+    this.policy = createPolicy({
+      saltId: (id) => this.saltId(id),
+      sizeBytes: (id) => this.footprintBytes(id),
+      saltUsage: (saltId) => ({ usedBytes: this.bytesOfSalt(saltId), quotaBytes: quotaBytes?.(namespaces.saltName(saltId)) ?? Infinity }),
+    });
   }
 
   /** One id per record of `recordBytes`; 0 = absent. Takes no reference. */

@@ -3,7 +3,7 @@
  * (law 8): no I/O, no clock, no payload bytes. This file is the room's public face.
  */
 export type * from "./contract.ts";
-export { defaultEvictionTrigger, planL1Eviction, planL2Eviction, type EvictionTrigger, type SaltInTier, type TierState } from "./eviction/plan.ts";
+export { defaultEvictionTrigger, planL1Eviction, type EvictionTrigger, type SaltInTier, type TierState } from "./eviction/plan.ts";
 export { LruPolicy } from "./eviction/lru.ts";
 export { DefaultPrefetchPolicy } from "./prefetch/default.ts";
 export { DefaultStorePolicy } from "./store/default.ts";

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { chooseWatermarkVictims, type EvictionRules } from "../../src/l2/eviction.ts";
 import type { EvictionContext, EvictionPolicy } from "../../src/policies/contract.ts";
 import { ArcPolicy } from "../../src/policies/eviction/arc.ts";
 import { IsolatedLruPolicy } from "../../src/policies/eviction/isolated-lru.ts";
 import { LruPolicy } from "../../src/policies/eviction/lru.ts";
 import { NoopPolicy } from "../../src/policies/eviction/noop.ts";
-import { planL1Eviction, planL2Eviction } from "../../src/policies/eviction/plan.ts";
+import { planL1Eviction } from "../../src/policies/eviction/plan.ts";
 import { SaltNames } from "./eviction-replay.ts";
 import { withVectors } from "./vectors.ts";
 
@@ -79,12 +80,17 @@ withVectors<Vectors>("eviction-controller", ({ l1, l2 }) => {
       const saltOf = new Map<number, string>(row.stored.flat());
       const policy = policies[row.policy]({ saltId: (id) => salts.id(saltOf.get(id) as string), sizeBytes: () => 1 });
       for (const batch of row.stored) policy.onKeysCreated(Uint32Array.from(batch, ([id]) => id));
-      const tier = {
-        usedBytes: row.totalUsed,
-        capacityBytes: policy.isolatesSalts ? 0 : row.capacity,
-        salts: Object.entries(row.bytesBySalt).map(([salt, usedBytes]) => ({ saltId: salts.id(salt), usedBytes, quotaBytes: row.quotas[salt] ?? 0 })),
+      const bytesOf = new Map(Object.entries(row.bytesBySalt).map(([salt, bytes]) => [salts.id(salt), bytes]));
+      const quotaOf = new Map(Object.entries(row.quotas).map(([salt, bytes]) => [salts.id(salt), bytes]));
+      const rules: EvictionRules = {
+        policy,
+        triggerWatermark: row.watermark,
+        evictionRatio: row.ratio,
+        sizeBytes: () => 1,
+        saltBytes: (saltId) => bytesOf.get(saltId) ?? 0,
+        saltQuotaBytes: (saltId) => quotaOf.get(saltId) ?? 0,
       };
-      const victims = planL2Eviction(policy, tier, { triggerWatermark: row.watermark, evictionRatio: row.ratio });
+      const victims = chooseWatermarkVictims(rules, row.totalUsed, policy.isolatesSalts ? 0 : row.capacity, () => true);
       assert.deepEqual(calls(victims), row.deleteCalls, JSON.stringify(row));
     }
   });

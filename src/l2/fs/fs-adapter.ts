@@ -78,7 +78,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     this.#names = new ObjectNames(context.namespaces, this.#files);
     const table = new context.native.binding.InternTable(digestBytes, tagBytes);
     const policyName = spec.eviction?.eviction_policy ?? "LRU";
-    this.#index = new ObjectIndex(table, context.namespaces, (policyContext) => context.createEvictionPolicy(policyName, policyContext));
+    this.#index = new ObjectIndex(table, context.namespaces, context.quotaBytes, (policyContext) => context.createEvictionPolicy(policyName, policyContext));
     this.#rules = {
       policy: this.#index.policy,
       // Without an `eviction` block objects leave only when room is needed.

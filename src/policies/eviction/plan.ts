@@ -19,7 +19,6 @@ export interface SaltInTier extends SaltUsage {
 
 export interface TierState {
   readonly usedBytes: number;
-  /** 0 = not known. */
   readonly capacityBytes: number;
   /** Only a policy that isolates salts looks at them; in the order in which they are to be relieved. */
   readonly salts?: readonly SaltInTier[];
@@ -27,25 +26,18 @@ export interface TierState {
   readonly sizeBytes?: (id: number) => number;
 }
 
-/** Victims of one pass over L1; empty below the watermark. An L1 of 0 bytes counts as empty, as in LMCache. */
-export function planL1Eviction(policy: EvictionPolicy, tier: TierState, trigger: EvictionTrigger, eligible?: Eligible): Uint32Array {
-  return planPass(policy, tier, trigger, 0, eligible);
-}
-
-/** Victims of one pass over an L2 adapter. An adapter of unknown capacity is never over its watermark; its salts may be over their quotas. */
-export function planL2Eviction(policy: EvictionPolicy, tier: TierState, trigger: EvictionTrigger, eligible?: Eligible): Uint32Array {
-  return planPass(policy, tier, trigger, -1, eligible);
-}
-
 /**
+ * Victims of one pass over L1; empty below the watermark. (L2 adapters have the same arithmetic in l2/eviction.ts.)
+ *
  * Two steps. Salts at or beyond watermark x quota give up their ratio each (all they have where the quota is 0). What is left is measured
  * against the tier's own watermark, because salts within their quotas may together still be too much for it.
  */
-function planPass(policy: EvictionPolicy, tier: TierState, trigger: EvictionTrigger, unknownFraction: number, eligible: Eligible | undefined): Uint32Array {
+export function planL1Eviction(policy: EvictionPolicy, tier: TierState, trigger: EvictionTrigger, eligible?: Eligible): Uint32Array {
   const { triggerWatermark, evictionRatio } = trigger;
   const overQuota = policy.isolatesSalts ? overQuotaVictims(policy, tier.salts ?? [], trigger, eligible) : [];
   const usedBytes = overQuota.reduce((used, id) => used - (tier.sizeBytes?.(id) ?? 0), tier.usedBytes);
-  const fraction = tier.capacityBytes > 0 ? usedBytes / tier.capacityBytes : unknownFraction;
+  // An L1 of 0 bytes counts as empty, as in LMCache.
+  const fraction = tier.capacityBytes > 0 ? usedBytes / tier.capacityBytes : 0;
   if (fraction < triggerWatermark) return Uint32Array.from(overQuota);
   if (overQuota.length === 0) return policy.getEvictionVictims(evictionRatio, eligible);
   const chosen = new Set(overQuota);
@@ -56,7 +48,8 @@ function planPass(policy: EvictionPolicy, tier: TierState, trigger: EvictionTrig
 function overQuotaVictims(policy: EvictionPolicy, salts: readonly SaltInTier[], trigger: EvictionTrigger, eligible: Eligible | undefined): number[] {
   const victims: number[] = [];
   for (const { saltId, usedBytes, quotaBytes } of salts) {
-    if (usedBytes <= 0 || usedBytes < trigger.triggerWatermark * quotaBytes) continue;
+    // Written so that an unlimited quota is never reached: 0 x Infinity is not a number.
+    if (usedBytes <= 0 || !(usedBytes >= trigger.triggerWatermark * quotaBytes)) continue;
     victims.push(...policy.getEvictionVictims(quotaBytes > 0 ? trigger.evictionRatio : 1, eligible, saltId));
   }
   return victims;

@@ -6,8 +6,9 @@ import { evictionPolicies } from "../../../src/policies/registry.ts";
 
 /** Ten objects of 100 bytes, ids 1 (oldest) to 10; odd ids belong to salt 1, even ones to salt 2. */
 function rulesOf(policyName: string, quotas: Readonly<Record<number, number>> = {}): EvictionRules {
-  const context = { saltId: (id: number) => 2 - (id % 2), sizeBytes: () => 100 };
-  const policy = evictionPolicies.find(policyName, "x").create({ ...context });
+  const saltUsage = (saltId: number) => ({ usedBytes: 500, quotaBytes: quotas[saltId] ?? Infinity });
+  const context = { saltId: (id: number) => 2 - (id % 2), sizeBytes: () => 100, saltUsage };
+  const policy = evictionPolicies.find(policyName, "x").create(context);
   for (let id = 1; id <= 10; id++) policy.onKeysCreated(Uint32Array.of(id));
   return {
     policy,
@@ -38,9 +39,14 @@ test("noop never makes room", () => {
   assert.equal(chooseWatermarkVictims(rulesOf("noop"), 1000, 1000, all).length, 0);
 });
 
-test("the salt that is most over its quota gives first", () => {
+test("the salt that is most over its quota gives first, and only until it is level with the next", () => {
   assert.deepEqual([...chooseVictims(rulesOf("IsolatedLRU", { 1: 1000, 2: 100 }), 250, 0, all)], [2, 4, 6]);
-  assert.deepEqual([...chooseVictims(rulesOf("IsolatedLRU", { 1: 400, 2: 450 }), 600, 0, all)], [1, 3, 5, 7, 9, 2]);
+  assert.deepEqual([...chooseVictims(rulesOf("IsolatedLRU", { 1: 400, 2: 450 }), 600, 0, all)], [1, 2, 3, 4, 5, 6]);
+});
+
+test("a quota of 0 takes all that the salt has; an adapter of unknown capacity has no watermark", () => {
+  assert.deepEqual([...chooseWatermarkVictims(rulesOf("IsolatedLRU", { 1: 0, 2: 10_000 }), 100, 0, all)], [1, 3, 5, 7, 9]);
+  assert.equal(chooseWatermarkVictims(rulesOf("LRU"), 1e12, 0, all).length, 0);
 });
 
 test("the watermark takes a fraction of the keys, and nothing below it", () => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { IsolatedLruPolicy } from "../../../src/policies/eviction/isolated-lru.ts";
 import { LruPolicy } from "../../../src/policies/eviction/lru.ts";
-import { defaultEvictionTrigger, planL1Eviction, planL2Eviction } from "../../../src/policies/eviction/plan.ts";
+import { defaultEvictionTrigger, planL1Eviction } from "../../../src/policies/eviction/plan.ts";
 import { NoopPolicy } from "../../../src/policies/eviction/noop.ts";
 import { ids, plainContext } from "./support.ts";
 
@@ -21,16 +21,11 @@ test("nothing leaves below the watermark; at it, the ratio of tracked keys leave
   const policy = lruOf(10);
   assert.deepEqual([...planL1Eviction(policy, { usedBytes: 79, capacityBytes: 100 }, defaultEvictionTrigger)], []);
   assert.deepEqual([...planL1Eviction(policy, { usedBytes: 80, capacityBytes: 100 }, defaultEvictionTrigger)], [1, 2]);
-  assert.deepEqual([...planL2Eviction(policy, { usedBytes: 80, capacityBytes: 100 }, defaultEvictionTrigger)], [1, 2]);
 });
 
 test("locked keys are passed over", () => {
   const victims = planL1Eviction(lruOf(10), { usedBytes: 100, capacityBytes: 100 }, defaultEvictionTrigger, (id) => id > 3);
   assert.deepEqual([...victims], [4, 5]);
-});
-
-test("an L2 of unknown capacity is never over its watermark", () => {
-  assert.deepEqual([...planL2Eviction(lruOf(3), { usedBytes: 1e12, capacityBytes: 0 }, { triggerWatermark: 0, evictionRatio: 1 })], []);
 });
 
 test("noop never evicts, however full", () => {
@@ -63,10 +58,17 @@ test("quotas pay first; what they free counts before the tier's own watermark is
 test("salts within quota still give way when the tier is too full, and no victim is named twice", () => {
   const { policy, salts } = twoTenants();
   const tier = { usedBytes: 200, capacityBytes: 200, salts, sizeBytes: () => 10 };
-  const victims = [...planL2Eviction(policy, tier, defaultEvictionTrigger)];
+  const victims = [...planL1Eviction(policy, tier, defaultEvictionTrigger)];
   assert.deepEqual(victims.slice(0, 2), [100, 101]);
   assert.equal(victims.length, 6, "two by quota, then a fifth of 20 tracked keys");
   assert.equal(new Set(victims).size, victims.length);
+});
+
+test("an unlimited quota is never reached, also at watermark 0", () => {
+  const { policy } = twoTenants();
+  const salts = [{ saltId: 1, usedBytes: 100, quotaBytes: Infinity }];
+  const tier = { usedBytes: 100, capacityBytes: 1000, salts, sizeBytes: () => 10 };
+  assert.deepEqual([...planL1Eviction(policy, tier, { triggerWatermark: 0, evictionRatio: 0.1 })].length, 2, "a tenth of 20, once");
 });
 
 test("a quota of 0 takes everything; an unlimited one nothing", () => {
@@ -75,6 +77,6 @@ test("a quota of 0 takes everything; an unlimited one nothing", () => {
     { saltId: 1, usedBytes: 100, quotaBytes: 0 },
     { saltId: 2, usedBytes: 100, quotaBytes: Infinity },
   ];
-  const victims = [...planL2Eviction(policy, { usedBytes: 200, capacityBytes: 0, salts }, defaultEvictionTrigger)];
+  const victims = [...planL1Eviction(policy, { usedBytes: 200, capacityBytes: 1000, salts }, defaultEvictionTrigger)];
   assert.deepEqual(victims, [100, 101, 102, 103, 104, 105, 106, 107, 108, 109]);
 });
