@@ -137,8 +137,10 @@ export class EvictionController {
     this.#timer = this.#clock.setTimer(passPauseMs, () => {
       this.#timer = undefined;
       if (this.#closed) return;
-      this.pass();
-      if (this.#l1.usedBytes >= this.#options.triggerWatermark * this.#l1.arena.capacityBytes) this.#watch();
+      const freedBytes = this.pass();
+      // A salt gives up a part per pass: it may still be over its quota when nothing is written any more.
+      const saltPaid = this.#policy.isolatesSalts && freedBytes > 0;
+      if (saltPaid || this.#l1.usedBytes >= this.#options.triggerWatermark * this.#l1.arena.capacityBytes) this.#watch();
     });
   }
 

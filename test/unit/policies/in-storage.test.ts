@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { KiB } from "../../../src/base/bytes.ts";
+import { VirtualClock } from "../../../src/base/clock.ts";
 import { ConfigError, PluginError } from "../../../src/base/errors.ts";
 import type { ObjectKey } from "../../../src/keys/object-key.ts";
 import type { L2Usage } from "../../../src/l2/contract.ts";
@@ -83,6 +84,18 @@ test("IsolatedLRU in L1: who is over quota pays, and the quota is in force again
   await using storage = await openStorage(config);
   assert.deepEqual(storage.quotas.list(), [{ cacheSalt: "alice", quotaBytes: 64 * KiB }]);
   await run(storage);
+});
+
+test("a salt over its quota is brought below it pass by pass, although nothing is written any more and L1 has room", async () => {
+  const virtual = new VirtualClock();
+  await using storage = await openStorage({ l1: { sizeBytes: 1024 * KiB, evictionPolicy: "IsolatedLRU", evictionRatio: 0.1 } }, { clock: virtual });
+  await storage.quotas.set("alice", 160 * KiB);
+  const keys = Array.from({ length: 10 }, (_, index) => keyOf(1 + index, "alice"));
+  for (const key of keys) await write(storage, key);
+  virtual.advance(1_000);
+  assert.equal((await inL1(storage, keys)).length, 9);
+  virtual.advance(60_000);
+  assert.equal((await inL1(storage, keys)).length, 3, "0.8 of 160 KiB is 4 objects of 32 KiB, and at that mark it still pays");
 });
 
 test("a policy that is not there is refused before anything is opened", async () => {
