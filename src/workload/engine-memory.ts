@@ -16,7 +16,7 @@ export interface EngineMemory {
   gather(arena: Arena, refs: Uint32Array, blocks: Int32Array): Promise<void>;
   /** Slots into blocks; resolves when the copy is done, throws when any slot failed. */
   scatter(arena: Arena, refs: Uint32Array, blocks: Int32Array): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Runs of blocks, each the size of one window; a task that needs one waits until another gives its own back. */

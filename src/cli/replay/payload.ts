@@ -17,7 +17,7 @@ import { Sampler } from "../../workload/sampler.ts";
 import type { LoadedTrace, ReplayFlags } from "../commands/replay.ts";
 import type { Terminal } from "../terminal.ts";
 import { exitCodes, UsageError } from "../usage.ts";
-import { CpuEngine } from "./cpu-engine.ts";
+import { DeviceEngine } from "./device-engine.ts";
 import { commandLineOf, progressLine, summaryOf } from "./summary.ts";
 
 const defaults = { payloadBytes: 16 * 1024, l1SizeGb: 0.25, seed: 1, drainSeconds: 60 };
@@ -137,7 +137,7 @@ async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFla
   const payloadBytes = flags.payloadBytesPerBlock ?? defaults.payloadBytes;
   const seed = flags.seed ?? defaults.seed;
   const windowBlocks = Math.max(1, Math.min(Math.floor(windowBytesMax / payloadBytes), Math.floor(storage.arena.capacityBytes / 16 / payloadBytes)));
-  const engine = new CpuEngine(storage.runtime, payloadBytes, windowBlocks * windowCount);
+  const engine = new DeviceEngine(storage.runtime, payloadBytes, windowBlocks * windowCount);
   const stop = new AbortController();
   let interruptedBy: "SIGINT" | "SIGTERM" | null = null;
   const forgetSignals = terminal.onSignal((signal) => {
@@ -183,7 +183,7 @@ async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFla
   if (counts.bytesWrong > 0) problems.push(`${counts.bytesWrong} of ${counts.bytesVerified} loaded bytes were wrong`);
   const obligations = obligationsOf(storage.counters);
   if (obligations.dropped > 0 && interruptedBy === null) problems.push(`${obligations.dropped} chunks were dropped; a replay waits for room and may lose nothing`);
-  engine.close();
+  await engine.close();
   const result: ReplayResult = {
     trace: trace.path,
     requests: counts.requests,
