@@ -44,11 +44,11 @@ export class ClassBytes {
     this.#charged[charge] -= bytes;
   }
 
-  /** Most bytes of one class, if its objects take `objectBytes` each. */
+  /** Most bytes of one class, if its objects take `objectBytes` each. What is charged to nobody is bounded by the arena alone. */
   limit(charge: AdmissionClass, objectBytes = 0): number {
     const capacity = this.#capacityBytes;
     const largest = Math.max(objectBytes, this.#largestObjectBytes);
-    if (capacity < 3 * largest) return capacity;
+    if (charge === AdmissionClass.none || capacity < 3 * largest) return capacity;
     const otherShare = charge === AdmissionClass.store ? this.#shares.load : this.#shares.store;
     return capacity - Math.max(Math.floor(otherShare * capacity), largest);
   }
