@@ -58,6 +58,15 @@ export class KeyGrid {
     return cells;
   }
 
+  /** The cells of columns of which every row is set: a chunk is of use only with all its groups and ranks. */
+  wholeColumns(cells: Uint8Array): Uint8Array {
+    const rowCount = this.rows.length;
+    return cells.map((_, cell) => {
+      const first = cell - (cell % rowCount);
+      return cells.subarray(first, first + rowCount).includes(0) ? 0 : 1;
+    });
+  }
+
   sizeOf(cell: number): number {
     return this.rowSizes[cell % this.rowSizes.length];
   }

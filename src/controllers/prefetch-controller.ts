@@ -434,8 +434,11 @@ export class PrefetchController {
   #answer(request: PrefetchRequest): PrefetchAnswer {
     request.renewExpired();
     const plan = this.#plan(request, new Map());
-    const hitCells = plan === undefined ? new Uint8Array(request.call.grid.cellCount) : request.call.grid.fromRows(plan.fromL1);
-    const answer = request.finish(plan?.hitChunks ?? 0, hitCells);
+    const { grid, fetching } = request.call;
+    const planned = plan === undefined ? new Uint8Array(grid.cellCount) : grid.fromRows(plan.fromL1);
+    const hitCells = fetching === "full" ? grid.wholeColumns(planned) : planned;
+    const hitChunks = fetching === "full" ? hitCells.reduce((sum, bit) => sum + bit, 0) / grid.rows.length : (plan?.hitChunks ?? 0);
+    const answer = request.finish(hitChunks, hitCells);
     this.#hitL1.add(answer.l1Cells);
     this.#hitL2.add(answer.l2Cells);
     return answer;

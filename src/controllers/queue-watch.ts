@@ -7,12 +7,12 @@ import type { Clock, Timer } from "../base/clock.ts";
 export class QueueWatch {
   readonly #clock: Clock;
   readonly #deadlineMs: number;
-  readonly #sweep: (createdBeforeMs: number) => void;
+  readonly #sweep: (isOverdue: (createdMs: number) => boolean) => void;
   #timer: Timer | undefined;
   #dueMs = Infinity;
 
-  /** `sweep` ends the tasks that were created by then and calls note() for the oldest one left. */
-  constructor(clock: Clock, deadlineMs: number, sweep: (createdBeforeMs: number) => void) {
+  /** `sweep` ends the tasks that are overdue and calls note() for the oldest one left. */
+  constructor(clock: Clock, deadlineMs: number, sweep: (isOverdue: (createdMs: number) => boolean) => void) {
     this.#clock = clock;
     this.#deadlineMs = deadlineMs;
     this.#sweep = sweep;
@@ -26,7 +26,9 @@ export class QueueWatch {
     this.#dueMs = dueMs;
     this.#timer = this.#clock.setTimer(dueMs - this.#clock.nowMs(), () => {
       this.cancel();
-      this.#sweep(this.#clock.nowMs() - this.#deadlineMs);
+      const nowMs = this.#clock.nowMs();
+      // The same sum as dueMs: the difference would round otherwise, and find nothing due for ever.
+      this.#sweep((taskMs) => taskMs + this.#deadlineMs <= nowMs);
     });
   }
 

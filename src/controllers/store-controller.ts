@@ -103,7 +103,7 @@ export class StoreController {
 
   addAdapter(adapter: L2Adapter, descriptor: AdapterDescriptor): void {
     const lane = new StoreLane(adapter, descriptor, this.#options.bytesInFlightMax);
-    lane.watch = new QueueWatch(this.#clock, this.#options.deadlineMs, (createdMs) => this.#endOverdue(lane, createdMs));
+    lane.watch = new QueueWatch(this.#clock, this.#options.deadlineMs, (isOverdue) => this.#endOverdue(lane, isOverdue));
     this.#lanes.push(lane);
   }
 
@@ -329,8 +329,8 @@ export class StoreController {
   }
 
   /** Ends what has waited for this adapter for as long as a store may take. */
-  #endOverdue(lane: StoreLane, createdMs: number): void {
-    for (const task of lane.takeCreatedBy(createdMs)) this.#endParts(lane, task.obligation, task.keyIndices, { kind: "failed", reason: "deadline" });
+  #endOverdue(lane: StoreLane, isOverdue: (createdMs: number) => boolean): void {
+    for (const task of lane.takeOverdue(isOverdue)) this.#endParts(lane, task.obligation, task.keyIndices, { kind: "failed", reason: "deadline" });
     if (lane.queuedTasks > 0) lane.watch?.note(lane.oldestCreatedMs());
     this.#lookIdle();
   }

@@ -81,12 +81,12 @@ export class StoreLane {
     return head;
   }
 
-  /** Takes out every queued task whose obligation was created at `createdMs` or before. */
-  takeCreatedBy(createdMs: number): StoreTask[] {
+  /** Takes out every queued task whose obligation is overdue by its time of creation. */
+  takeOverdue(isOverdue: (createdMs: number) => boolean): StoreTask[] {
     const queued = this.#queue.slice(this.#first);
-    const taken = queued.filter((task) => task.obligation.createdMs <= createdMs);
+    const taken = queued.filter((task) => isOverdue(task.obligation.createdMs));
     if (taken.length === 0) return taken;
-    this.#queue = queued.filter((task) => task.obligation.createdMs > createdMs);
+    this.#queue = queued.filter((task) => !isOverdue(task.obligation.createdMs));
     this.#first = 0;
     for (const task of taken) this.#unsentBytes -= task.bytes;
     return taken;
