@@ -43,5 +43,6 @@ async function removeAdapter(world: World): Promise<void> {
 export async function closeStorage(world: World, deadlineMs: number): Promise<void> {
   world.closing = true;
   const report = await world.within("close", 2 * deadlineMs + 60_000, [], () => world.storage.close({ deadlineMs }));
+  world.copiesAtClose ||= world.clientIo.size > 0;
   if (report !== undefined) world.note(`closed ${JSON.stringify(report)}`);
 }

@@ -78,7 +78,7 @@ async function play(world: World, options: SeedOptions): Promise<void> {
 
 /** Lets virtual time pass, one event at a time, until `goal` is reached. */
 async function drive(world: World, invariants: Invariants, goal: Promise<unknown>): Promise<void> {
-  const { clock, runtime, trace, random } = world;
+  const { clock, runtime, trace, random, faults } = world;
   let reached = false;
   goal.then(
     () => (reached = true),
@@ -94,7 +94,7 @@ async function drive(world: World, invariants: Invariants, goal: Promise<unknown
     if (reached) return;
     trace.events++;
     if (trace.events > eventsMax) throw new SimFailure(`no end after ${eventsMax} events; running: ${[...world.running.values()].join("; ")}`);
-    if (runtime.pendingCount > 0 && random.nextFloat() < 0.7) {
+    if (runtime.pendingCount > 0 && (faults.healed || random.nextFloat() < 0.7)) {
       runtime.engine.step(1);
       runtime.drain();
     } else if (!clock.runNext()) {

@@ -173,6 +173,7 @@ function checkBytes(world: World, handle: ReadHandle): void {
 
 /** A copy that outlives its lease, as a scatter does whose session ended: its slots must not be given to anybody. */
 async function readUnderIo(world: World, handle: ReadHandle): Promise<void> {
+  if (handle.refs.length === 0) return handle.release();
   const refs = handle.refs.slice();
   world.beginClientIo(refs);
   await handle.release();

@@ -37,6 +37,8 @@ export class World {
   /** Virtual time that clock faults have skipped: what took place meanwhile is nobody's delay. */
   jumpedMs = 0;
   closing = false;
+  /** A reader's copy ran while the storage closed: its memory must stay. */
+  copiesAtClose = false;
   /** Operations of clients that have not ended, by a word for what they are. */
   readonly running = new Map<number, string>();
   #nextOperation = 0;
