@@ -80,8 +80,10 @@ export class ObjectRoom {
   async remove(ids: Uint32Array, reason: string): Promise<Uint8Array> {
     const gone = new Uint8Array(ids.length);
     const chosen: number[] = [];
+    const seen = new Set<number>();
     for (let index = 0; index < ids.length; index++) {
-      if (ids[index] === 0 || this.#index.state(ids[index]) !== EntryState.present) continue;
+      if (ids[index] === 0 || seen.has(ids[index]) || this.#index.state(ids[index]) !== EntryState.present) continue;
+      seen.add(ids[index]);
       chosen.push(index);
     }
     if (chosen.length === 0) return gone;

@@ -137,6 +137,9 @@ export const objectCases: readonly ConformanceCase[] = [
       assertAll(await harness.store(adapter, keys.pick([0, 2]), [payloads[0], payloads[2]]), StoreStatus.stored);
       assert.deepEqual([...(await inTime(adapter.delete(keys)))], [1, 0, 1]);
       assert.deepEqual([...(await inTime(adapter.delete(keys)))], [0, 0, 0]);
+      assertAll(await harness.store(adapter, keys.slice(0, 1), payloads.slice(0, 1)), StoreStatus.stored);
+      const [first, second] = await inTime(adapter.delete(keys.pick([0, 0])));
+      assert.equal(first + second, 1, "a key named twice is deleted once");
       await assertMissing(harness, adapter, keys, sizes);
       const again = harness.payloads(sizes);
       assertAll(await harness.store(adapter, keys, again), StoreStatus.stored);

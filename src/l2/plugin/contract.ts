@@ -33,9 +33,12 @@ export interface PluginCallOptions {
   readonly signal: AbortSignal;
 }
 
+/** What a class gets beside its parameters. The two tables of statuses come along so that a plugin needs to import nothing. */
 export interface PluginContext {
   readonly name: string;
   readonly logger: Logger;
+  readonly StoreStatus: typeof StoreStatus;
+  readonly LoadStatus: typeof LoadStatus;
 }
 
 /** Answers are one number per key: an array or a typed array. */

@@ -37,7 +37,7 @@ export async function openPluginAdapter(spec: PluginSpec, context: AdapterContex
   const Adapter = value as unknown as PluginAdapterClass;
   let adapter: PluginAdapter;
   try {
-    adapter = new Adapter(spec.adapter_params, { name: context.name, logger: context.logger });
+    adapter = new Adapter(spec.adapter_params, { name: context.name, logger: context.logger, StoreStatus, LoadStatus });
     await adapter.open?.();
   } catch (error) {
     if (error instanceof KvferryError) throw error;
