@@ -8,6 +8,7 @@ import { startNarrator, type NarratorChild } from "./narrator-child.ts";
 import { newSequence } from "./narrator.ts";
 import { Llama } from "./llama.ts";
 import { chooseToken } from "./sampler.ts";
+import { judge, type FirstHalf, type SecondHalf, type StoryReport } from "./story-report.ts";
 import type { ChunkRecord, NarratorOrder, StoryEvent } from "./story-events.ts";
 import { StoryView, type ViewTarget } from "./story-view.ts";
 import { beginToken } from "./tokenizer.ts";
@@ -30,30 +31,6 @@ export interface StoryDemoOptions {
   readonly paceMs?: number;
   /** Where to show the story; undefined shows nothing. */
   readonly view?: ViewTarget;
-}
-
-/** What the demo found out. `ok` is true when every promise held. */
-export interface StoryReport {
-  readonly model: string;
-  readonly text: string;
-  readonly tokens: number;
-  /** Tokens that process one had written when it was killed. */
-  readonly killedAtToken: number;
-  readonly signal: string;
-  /** Chunks that process one reported as on disk before it died. */
-  readonly chunksReportedStored: number;
-  readonly chunksRestored: number;
-  readonly chunkBytes: number;
-  readonly restoredTokens: number;
-  readonly computedTokens: number;
-  /** Restored chunks whose bytes differ from what process one had in its cache. */
-  readonly wrongChunks: number;
-  readonly sameBlocks: number;
-  readonly restoreMs: number;
-  readonly prefillMs: number;
-  readonly l1UsedBytesAtEnd: number;
-  readonly textEqual: boolean;
-  readonly ok: boolean;
 }
 
 const sentenceWordsMin = 4;
@@ -85,7 +62,7 @@ export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<Stor
     showHeading(view, model);
     const first = await writeUntilKilled(model, { ...order, tokens: prompt, blockOrderSeed: 1, measurePrefill: false }, expected.length, view);
     const second = await goOn(model, { ...order, tokens: first.tokens, blockOrderSeed: 2, measurePrefill: true }, view);
-    const report = judge(model, order, expected, first, second);
+    const report = judge({ model: model.modelName, text: model.tokenizer.decode(second.tokens), chunkTokens: order.chunkTokens, expected, first, second });
     showVerdict(view, report);
     return report;
   } finally {
@@ -113,12 +90,6 @@ function uninterrupted(model: OpenModel, prompt: readonly number[], order: { tok
   return tokens;
 }
 
-interface FirstHalf {
-  readonly tokens: readonly number[];
-  readonly stored: readonly ChunkRecord[];
-  readonly signal: string;
-}
-
 async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expectedTokens: number, view: StoryView | undefined): Promise<FirstHalf> {
   const tokens = [...order.tokens];
   const stored: ChunkRecord[] = [];
@@ -144,13 +115,6 @@ async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expected
   return { tokens, stored: stored.toSorted((a, b) => a.index - b.index), signal: end.signal };
 }
 
-interface SecondHalf {
-  readonly tokens: readonly number[];
-  readonly restored: Extract<StoryEvent, { type: "restored" }>;
-  readonly done: Extract<StoryEvent, { type: "done" }>;
-  readonly pid: number;
-}
-
 async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | undefined): Promise<SecondHalf> {
   const tokens = [...order.tokens];
   let restored: SecondHalf["restored"] | undefined;
@@ -169,37 +133,7 @@ async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | un
   const end = await child.ended;
   view?.endProse();
   if (restored === undefined || done === undefined) throw new Error(`process two failed (code ${end.code}, signal ${end.signal})`);
-  return { tokens, restored, done, pid: child.pid };
-}
-
-function judge(model: OpenModel, order: { chunkTokens: number }, expected: readonly number[], first: FirstHalf, second: SecondHalf): StoryReport {
-  const { restored, done } = second;
-  const originals = new Map(first.stored.map((chunk) => [chunk.index, chunk]));
-  const compared = restored.chunks.filter((chunk) => originals.has(chunk.index));
-  const wrongChunks = compared.filter((chunk) => originals.get(chunk.index)?.digest !== chunk.digest).length;
-  const sameBlocks = compared.filter((chunk) => String(originals.get(chunk.index)?.blocks) === String(chunk.blocks)).length;
-  const textEqual = second.tokens.length === expected.length && second.tokens.every((token, index) => token === expected[index]);
-  // Chunks beyond the text as the caller knows it cannot be asked for, however many reached the disk.
-  const promised = first.stored.filter((chunk) => (chunk.index + 1) * order.chunkTokens <= first.tokens.length).length;
-  return {
-    model: model.modelName,
-    text: model.tokenizer.decode(second.tokens),
-    tokens: second.tokens.length,
-    killedAtToken: first.tokens.length,
-    signal: first.signal,
-    chunksReportedStored: first.stored.length,
-    chunksRestored: restored.chunks.length,
-    chunkBytes: restored.chunks[0]?.bytes ?? 0,
-    restoredTokens: restored.tokens,
-    computedTokens: first.tokens.length - restored.tokens,
-    wrongChunks,
-    sameBlocks,
-    restoreMs: restored.restoreMs,
-    prefillMs: done.coldPrefillMs,
-    l1UsedBytesAtEnd: done.l1UsedBytes,
-    textEqual,
-    ok: textEqual && wrongChunks === 0 && sameBlocks === 0 && compared.length > 0 && restored.chunks.length >= promised && done.l1UsedBytes === 0,
-  };
+  return { tokens, restored, done };
 }
 
 /** True a few words into a sentence, and not at its end. */

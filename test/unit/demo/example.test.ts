@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import type { StoryReport } from "../../../src/demo/story.ts";
+import type { StoryReport } from "../../../src/demo/story-report.ts";
 import { packageRoot } from "../../../src/native/load.ts";
 
 const build = new URL("../../../src/", import.meta.url).href;
