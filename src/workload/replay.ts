@@ -27,6 +27,8 @@ export interface ReplayOptions {
   readonly windowBlocks: number;
   /** No new request starts once it fires, and writers that wait for room give up. */
   readonly signal: AbortSignal;
+  /** How long one admission or lookup may wait; default a minute. */
+  readonly patienceMs?: number;
 }
 
 /** Totals so far; read at any time. */
@@ -50,7 +52,7 @@ const wordsPerTurn = 64 * 1024;
  * How long one admission or lookup may wait. Nothing should ever wait that long: it bounds a run whose L1 can never make room (a
  * policy that neither evicts nor drops), so that it ends with a sentence instead of standing still.
  */
-const patienceMs = 60_000;
+const defaultPatienceMs = 60_000;
 
 export class Replay {
   readonly counts: ReplayCounts = {
@@ -67,6 +69,7 @@ export class Replay {
   readonly #options: ReplayOptions;
   readonly #layout: { readonly sizeBytes: number };
   readonly #windows: BlockWindows;
+  readonly #patienceMs: number;
   /** Copies that run beside the main loop, and the first error of one. */
   readonly #running = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;
@@ -77,6 +80,7 @@ export class Replay {
   constructor(options: ReplayOptions) {
     this.#options = options;
     this.#layout = { sizeBytes: options.engine.blockBytes };
+    this.#patienceMs = options.patienceMs ?? defaultPatienceMs;
     this.#namespaceId = options.storage.namespaces.register({ modelName: `replay/${options.traceName}`, cacheSalt: "", fingerprint: imageFingerprint(this.#layout) });
     this.#windows = new BlockWindows(options.engine.blockCount, options.windowBlocks);
   }
@@ -117,7 +121,7 @@ export class Replay {
       const blocks = await this.#windows.take();
       let read: ReadHandle;
       try {
-        read = await storage.prefetch(keys.slice(hits, Math.min(keys.count, hits + blocks.length)), this.#layout, { deadlineMs: patienceMs, signal });
+        read = await storage.prefetch(keys.slice(hits, Math.min(keys.count, hits + blocks.length)), this.#layout, { deadlineMs: this.#patienceMs, signal });
       } catch (error) {
         this.#windows.give(blocks);
         throw error;
@@ -159,7 +163,7 @@ export class Replay {
       let write: WriteHandle;
       this.counts.waitingWriters++;
       try {
-        write = await storage.reserveWrite(keys.slice(next, Math.min(keys.count, next + blocks.length)), this.#layout, { timeoutMs: patienceMs, signal });
+        write = await storage.reserveWrite(keys.slice(next, Math.min(keys.count, next + blocks.length)), this.#layout, { timeoutMs: this.#patienceMs, signal });
       } catch (error) {
         this.#windows.give(blocks);
         throw error;
