@@ -35,6 +35,9 @@ export interface StoryDemoOptions {
 
 const sentenceWordsMin = 4;
 const chunksBeforeKill = 2;
+/** Parts of the whole text between which process one is killed. */
+const killFrom = 0.55;
+const killAtLatest = 0.75;
 
 /**
  * The demo: process one writes a text and is killed with SIGKILL in the middle of a sentence; process two finds the sentence's KV on
@@ -59,6 +62,9 @@ export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<Stor
   const view = options.view === undefined ? undefined : new StoryView(options.view);
   try {
     const expected = uninterrupted(model, prompt, order);
+    const leastTokens = prompt.length + (chunksBeforeKill + 2) * order.chunkTokens;
+    if (expected.length < leastTokens)
+      throw new RangeError(`the story must have at least ${leastTokens} tokens to be interrupted, ${model.name} ends it after ${expected.length}; give another prompt`);
     showHeading(view, model);
     const first = await writeUntilKilled(model, { ...order, tokens: prompt, blockOrderSeed: 1, measurePrefill: false }, expected.length, view);
     const second = await goOn(model, { ...order, tokens: first.tokens, blockOrderSeed: 2, measurePrefill: true }, view);
@@ -100,7 +106,9 @@ async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expected
     if (event.type !== "token") return;
     tokens.push(event.token);
     view?.prose(pieceText(model, tokens, tokens.length - 1), "cyan");
-    if (killed || stored.length < chunksBeforeKill || tokens.length < expectedTokens * 0.55 || !isMidSentence(model.tokenizer.decode(tokens))) return;
+    if (killed || stored.length < chunksBeforeKill || tokens.length < expectedTokens * killFrom) return;
+    // A model that writes no sentences is killed all the same.
+    if (tokens.length < expectedTokens * killAtLatest && !isMidSentence(model.tokenizer.decode(tokens))) return;
     killed = true;
     narrator.kill("SIGKILL");
   });

@@ -38,6 +38,11 @@ test("the demo on stories260K", async (context) => {
   assert.match(report.text, /^Once upon a time, there was a little girl named Lily\..*so she$/s);
 });
 
+test("a story that is too short to be interrupted is refused in words", async () => {
+  const modelPath = shippedModel().checkpointPath;
+  await assert.rejects(runStoryDemo({ modelPath, tokensMax: 40 }), /must have at least \d+ tokens to be interrupted, ferry ends it after 40/);
+});
+
 test("killed again and again, the text is the one that nobody interrupted", async (context) => {
   const seed = Number(process.env.KVFERRY_TEST_SEED ?? 20261122);
   context.diagnostic(`seed ${seed} (KVFERRY_TEST_SEED)`);
