@@ -1,9 +1,9 @@
 import { assert } from "../base/assert.ts";
-import { PagedRows } from "./paged-array.ts";
+import { PagedRows, PagedUint32Array } from "./paged-array.ts";
 
 /**
  * The rows of L1: one per slot of the arena (an *object*, staged or resident) and one per interned key, in arrays of integers so that a
- * million keys cost 28 bytes each and no garbage. docs/architecture.md and l1/README.md hold the state table.
+ * million keys cost 20 bytes each and no garbage. docs/architecture.md and l1/README.md hold the state table.
  *
  * The state word of an object:
  *
@@ -13,7 +13,8 @@ import { PagedRows } from "./paged-array.ts";
  * | 2 | temporary: leaves when its last lease ends |
  * | 3 | marked for drop: leaves as soon as no lease and no obligation holds it |
  * | 4-5 | AdmissionClass it is charged to |
- * | 6-31 | live leases on it |
+ * | 6-13 | staged: the writer's tag; resident: open obligations |
+ * | 14-31 | live leases on it |
  */
 export const ObjectState = { free: 0, staged: 1, resident: 2 } as const;
 export type ObjectState = (typeof ObjectState)[keyof typeof ObjectState];
@@ -27,7 +28,11 @@ const temporaryBit = 1 << 2;
 const dropBit = 1 << 3;
 const classShift = 4;
 const classMask = 3 << classShift;
-const leaseShift = 6;
+const auxShift = 6;
+const auxUnit = 1 << auxShift;
+const auxMax = 255;
+const auxMask = auxMax << auxShift;
+const leaseShift = 14;
 const leaseUnit = 1 << leaseShift;
 const leasesMax = 2 ** (32 - leaseShift) - 1;
 
@@ -36,31 +41,28 @@ const keyIdColumn = 0;
 const generationColumn = 1;
 const sizeColumn = 2;
 const wordColumn = 3;
-/** Staged: the writer's tag. Resident: open obligations. */
-const auxColumn = 4;
-const slotColumns = 5;
+const slotColumns = 4;
 
-/** Columns of a key's row: slot index + 1 of its resident object and of its first staged copy, 0 when there is none. */
-const residentColumn = 0;
-const stagedColumn = 1;
-const keyColumns = 2;
+/** In a key's entry: the slot is a staged copy's, and nothing is resident. */
+const stagedFlag = 0x8000_0000;
 
 export class ObjectTable {
   readonly #slots = new PagedRows(slotColumns);
-  readonly #keys = new PagedRows(keyColumns);
-  /** By key id: staged copies beyond the first (rare). */
+  /** By key id: slot index + 1 of the resident object, or of a staged copy (with the flag) when nothing is resident. 0 = neither. */
+  readonly #keys = new PagedUint32Array();
+  /** By key id: staged copies that #keys does not name (rare): further ones, and those beside a resident object. */
   readonly #moreStaged = new Map<number, number[]>();
 
   /** A slot becomes a staged object of `keyId`. */
   stage(slot: number, generation: number, keyId: number, sizeBytes: number, tag: number, temporary: boolean, charge: AdmissionClass): void {
     assert((this.#slots.get(slot, wordColumn) & stateMask) === ObjectState.free, "a slot is staged twice");
+    assert(tag >= 0 && tag <= auxMax, "a writer's tag is out of range");
     this.#slots.set(slot, keyIdColumn, keyId);
     this.#slots.set(slot, generationColumn, generation);
     this.#slots.set(slot, sizeColumn, sizeBytes);
-    this.#slots.set(slot, wordColumn, ObjectState.staged | (temporary ? temporaryBit : 0) | (charge << classShift));
-    this.#slots.set(slot, auxColumn, tag);
-    if (this.#keys.get(keyId, stagedColumn) === 0) {
-      this.#keys.set(keyId, stagedColumn, slot + 1);
+    this.#slots.set(slot, wordColumn, ObjectState.staged | (temporary ? temporaryBit : 0) | (charge << classShift) | (tag << auxShift));
+    if (this.#keys.get(keyId) === 0) {
+      this.#keys.set(keyId, (stagedFlag | (slot + 1)) >>> 0);
     } else {
       const more = this.#moreStaged.get(keyId);
       if (more === undefined) this.#moreStaged.set(keyId, [slot]);
@@ -71,47 +73,53 @@ export class ObjectTable {
   /** The staged object becomes the resident one of its key; there must be none. */
   publish(slot: number): void {
     const keyId = this.#slots.get(slot, keyIdColumn);
-    assert(this.#keys.get(keyId, residentColumn) === 0, "a key has two resident objects");
-    this.#unstage(slot);
-    this.#keys.set(keyId, residentColumn, slot + 1);
-    this.#slots.set(slot, wordColumn, ((this.#slots.get(slot, wordColumn) & ~stateMask) | ObjectState.resident) >>> 0);
-    this.#slots.set(slot, auxColumn, 0);
+    assert(this.residentSlot(keyId) < 0, "a key has two resident objects");
+    this.#unstage(slot, keyId);
+    const other = this.#keys.get(keyId);
+    if (other !== 0) this.#moreStaged.set(keyId, [(other & ~stagedFlag) - 1, ...(this.#moreStaged.get(keyId) ?? [])]);
+    this.#keys.set(keyId, slot + 1);
+    this.#slots.set(slot, wordColumn, ((this.#slots.get(slot, wordColumn) & ~stateMask & ~auxMask) | ObjectState.resident) >>> 0);
   }
 
   /** The row is free again. */
   clear(slot: number): void {
+    const keyId = this.#slots.get(slot, keyIdColumn);
     const state = this.state(slot);
-    if (state === ObjectState.staged) this.#unstage(slot);
-    else {
+    if (state === ObjectState.staged) {
+      this.#unstage(slot, keyId);
+    } else {
       assert(state === ObjectState.resident, "a free row is cleared");
-      this.#keys.set(this.#slots.get(slot, keyIdColumn), residentColumn, 0);
+      this.#nameNextStaged(keyId);
     }
     this.#slots.set(slot, wordColumn, 0);
     this.#slots.set(slot, keyIdColumn, 0);
-    this.#slots.set(slot, auxColumn, 0);
   }
 
   /** The resident object's slot of a key, or -1. */
   residentSlot(keyId: number): number {
-    return this.#keys.get(keyId, residentColumn) - 1;
+    const entry = this.#keys.get(keyId);
+    return entry >= stagedFlag ? -1 : entry - 1;
   }
 
   /** The first staged copy of a key, or -1. */
   stagedSlot(keyId: number): number {
-    return this.#keys.get(keyId, stagedColumn) - 1;
+    const entry = this.#keys.get(keyId);
+    if (entry >= stagedFlag) return entry - stagedFlag - 1;
+    return this.#moreStaged.size === 0 ? -1 : (this.#moreStaged.get(keyId)?.[0] ?? -1);
   }
 
   /** The staged copy of a key that the writer `tag` made, or -1. */
   stagedSlotOf(keyId: number, tag: number): number {
-    const first = this.#keys.get(keyId, stagedColumn) - 1;
-    if (first < 0 || this.#slots.get(first, auxColumn) === tag) return first;
-    return this.#moreStaged.get(keyId)?.find((slot) => this.#slots.get(slot, auxColumn) === tag) ?? -1;
+    const first = this.stagedSlot(keyId);
+    if (first < 0 || this.tag(first) === tag) return first;
+    return this.#moreStaged.get(keyId)?.find((slot) => this.tag(slot) === tag) ?? -1;
   }
 
   /** All staged copies of a key. */
   stagedSlots(keyId: number): number[] {
-    const first = this.#keys.get(keyId, stagedColumn) - 1;
-    return first < 0 ? [] : [first, ...(this.#moreStaged.get(keyId) ?? [])];
+    const entry = this.#keys.get(keyId);
+    const more = this.#moreStaged.get(keyId) ?? [];
+    return entry >= stagedFlag ? [entry - stagedFlag - 1, ...more] : more;
   }
 
   state(slot: number): ObjectState {
@@ -131,7 +139,7 @@ export class ObjectTable {
   }
 
   tag(slot: number): number {
-    return this.#slots.get(slot, auxColumn);
+    return (this.#slots.get(slot, wordColumn) & auxMask) >>> auxShift;
   }
 
   isTemporary(slot: number): boolean {
@@ -173,17 +181,19 @@ export class ObjectTable {
   }
 
   openObligations(slot: number): number {
-    return this.#slots.get(slot, auxColumn);
+    return (this.#slots.get(slot, wordColumn) & auxMask) >>> auxShift;
   }
 
   addObligation(slot: number): void {
-    this.#slots.set(slot, auxColumn, this.#slots.get(slot, auxColumn) + 1);
+    assert(this.openObligations(slot) < auxMax, "too many obligations on one object");
+    this.#slots.set(slot, wordColumn, (this.#slots.get(slot, wordColumn) + auxUnit) >>> 0);
   }
 
+  /** Returns the obligations that are left. */
   removeObligation(slot: number): number {
-    const open = this.#slots.get(slot, auxColumn);
+    const open = this.openObligations(slot);
     assert(open > 0, "an obligation ends that was never opened");
-    this.#slots.set(slot, auxColumn, open - 1);
+    this.#slots.set(slot, wordColumn, (this.#slots.get(slot, wordColumn) - auxUnit) >>> 0);
     return open - 1;
   }
 
@@ -191,16 +201,22 @@ export class ObjectTable {
     return this.#slots.memoryBytes() + this.#keys.memoryBytes();
   }
 
-  #unstage(slot: number): void {
-    const keyId = this.#slots.get(slot, keyIdColumn);
-    const more = this.#moreStaged.size === 0 ? undefined : this.#moreStaged.get(keyId);
-    if (this.#keys.get(keyId, stagedColumn) === slot + 1) {
-      const next = more?.shift();
-      this.#keys.set(keyId, stagedColumn, next === undefined ? 0 : next + 1);
-    } else {
-      assert(more !== undefined && more.includes(slot), "a staged copy is not in its key's list");
-      more.splice(more.indexOf(slot), 1);
+  #unstage(slot: number, keyId: number): void {
+    if (this.#keys.get(keyId) === (stagedFlag | (slot + 1)) >>> 0) {
+      this.#nameNextStaged(keyId);
+      return;
     }
+    const more = this.#moreStaged.get(keyId);
+    assert(more !== undefined && more.includes(slot), "a staged copy is not in its key's list");
+    more.splice(more.indexOf(slot), 1);
+    if (more.length === 0) this.#moreStaged.delete(keyId);
+  }
+
+  /** The key's entry names the next staged copy, or nothing. */
+  #nameNextStaged(keyId: number): void {
+    const more = this.#moreStaged.size === 0 ? undefined : this.#moreStaged.get(keyId);
+    const next = more?.shift();
+    this.#keys.set(keyId, next === undefined ? 0 : (stagedFlag | (next + 1)) >>> 0);
     if (more?.length === 0) this.#moreStaged.delete(keyId);
   }
 }
