@@ -209,7 +209,7 @@ export class PrefetchController {
     for (let round = 0; round < joinRoundsMax; round++) {
       request.joinStaged(this.#joins);
       const lookups = request.call.skipL2 === true ? [] : this.#lookup(request, asked, foundByAdapter, deadline.signal);
-      if ((await deadline.race(Promise.all([...lookups, request.joined()]))) === undefined) {
+      if ((await deadline.race(this.#enoughAnswers(request, lookups, foundByAdapter, deadlineMs))) === undefined) {
         this.#deadlines.add(1);
         return;
       }
@@ -227,6 +227,24 @@ export class PrefetchController {
     request.joinStaged(this.#joins, wanted);
     if ((await deadline.race(request.joined())) === undefined) this.#deadlines.add(1);
     request.takeResident();
+  }
+
+  /**
+   * Resolves when everybody has answered, or every cell that is missing has been found somewhere, or half of the time is over: an adapter
+   * that is silent must not cost what another has (R8). What it answers later is still used when a load fails.
+   */
+  #enoughAnswers(request: PrefetchRequest, lookups: readonly Promise<void>[], foundByAdapter: ReadonlyMap<number, Uint8Array>, deadlineMs: number): Promise<true> {
+    let open = lookups.length + 1;
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer((deadlineMs - this.#clock.nowMs()) / 2, () => resolve(true));
+      const look = (): void => {
+        open--;
+        if (open > 0 && !isAllFound(request, foundByAdapter)) return;
+        timer.cancel();
+        resolve(true);
+      };
+      for (const answer of [...lookups, request.joined()]) void answer.then(look);
+    });
   }
 
   /** Asks every adapter about the cells nobody was asked about yet. One adapter's failure or silence is its own. */
@@ -273,6 +291,9 @@ export class PrefetchController {
    */
   async #reserve(request: PrefetchRequest, wanted: Uint8Array, deadline: Deadline, deadlineMs: number): Promise<WriteGrant | undefined> {
     const { grid, saltId } = request.call;
+    // A chunk that the loads' share can never take is not worth waiting for.
+    const footprints = grid.rowSizes.map((size) => this.#l1.bytes.footprint(size));
+    if (footprints.reduce((sum, bytes) => sum + bytes, 0) > this.#l1.bytes.limit(AdmissionClass.load, Math.max(...footprints))) return undefined;
     const temporary = this.#temporary(grid.keys);
     const attempt = (): WriteGrant | undefined => this.#attempt(grid, wanted, temporary);
     const what = `a load of ${grid.columns} chunks`;
@@ -489,6 +510,14 @@ interface Deadline {
   /** The work's value, or undefined when the deadline came first. */
   race<T>(work: Promise<T>): Promise<T | undefined>;
   end(): void;
+}
+
+/** Every cell is in hand or was found by an adapter. */
+function isAllFound(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number, Uint8Array>): boolean {
+  const found = [...foundByAdapter.values()];
+  for (let cell = 0; cell < request.call.grid.cellCount; cell++)
+    if (!request.has(cell) && (request.isJoining(cell) || !found.some((cells) => cells[cell] !== 0))) return false;
+  return true;
 }
 
 /** How often a request asks on after what it joined was aborted. */
