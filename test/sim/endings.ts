@@ -79,6 +79,8 @@ export async function checkStillWorks(world: World): Promise<void> {
       if (!isPayloadOf(slot.copyOut(), recordOf(read.grid.keys, position))) throw new SimFailure("the last read gave wrong bytes");
     });
     await read.release();
+    // A load that came too late for this read still needs its room.
+    await world.within("idle", 60_000, [], () => storage.idle());
     // Without eviction nothing leaves such an L1 by itself: that is what the configuration's warning says.
     if (plan.evictionPolicy === "noop" && plan.storePolicy === "default") storage.clearL1({ force: true });
   }

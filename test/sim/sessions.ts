@@ -118,18 +118,19 @@ export async function readOnce(world: World): Promise<void> {
   const rows = world.rows(document, first, count, faults.strikes("duplicate_key"));
   const deadlineMs = random.nextFloat() < 0.7 ? undefined : random.nextBelow(500);
   const limitMs = deadlineMs ?? plan.loadDeadlineMs;
+  const fetching = random.nextFloat() < 0.2 ? "full" : "prefix";
   const handle = await world.within(`read ${document}/${first}+${count}`, limitMs, ["ABORT_ERR"], () =>
     world.storage.prefetchRows(rows, {
       deadlineMs,
       signal: drawSignal(world, 2 * limitMs),
-      fetching: random.nextFloat() < 0.2 ? "full" : "prefix",
+      fetching,
       skipL2: random.nextFloat() < 0.1,
       deliveries: 1 + random.nextBelow(2),
     }),
   );
   if (handle === undefined) return;
   world.note(`hit ${handle.hitCount} (${handle.l1Cells} + ${handle.l2Cells})`);
-  checkHit(world, handle, first + count);
+  checkHit(world, handle, fetching);
   if (faults.strikes("read_under_io")) return readUnderIo(world, handle);
   if (random.nextFloat() < 0.4) {
     await world.sleep(random.nextBelow(plan.readTtlSeconds === 1 ? 3_000 : 300));
@@ -139,15 +140,20 @@ export async function readOnce(world: World): Promise<void> {
 }
 
 /** What a prefetch counted is there, whole, and was committed by somebody. */
-function checkHit(world: World, handle: ReadHandle, chunkLimit: number): void {
+function checkHit(world: World, handle: ReadHandle, fetching: "prefix" | "full"): void {
   if (!handle.live) world.fail("a read was answered with a lease that is over");
-  if (handle.hitCount > handle.grid.columns || handle.hitCount > chunkLimit + 1) world.fail(`a read of ${handle.grid.columns} chunks hit ${handle.hitCount}`);
   const rowCount = handle.grid.rows.length;
-  for (let row = 0; row < rowCount; row++) {
-    const window = handle.grid.rows[row].windowChunks;
-    const firstNeeded = window > 0 ? Math.max(0, handle.hitCount - window) : 0;
-    for (let column = firstNeeded; column < handle.hitCount; column++)
-      if (handle.hitCells[column * rowCount + row] !== 1) world.fail(`a hit of ${handle.hitCount} chunks lacks chunk ${column} of row ${row}`);
+  const has = (column: number, row: number): boolean => handle.hitCells[column * rowCount + row] === 1;
+  if (fetching === "full") {
+    const whole = Array.from({ length: handle.grid.columns }, (_, column) => handle.grid.rows.every((_row, row) => has(column, row)));
+    if (whole.filter(Boolean).length !== handle.hitCount) world.fail(`a full read counts ${handle.hitCount} chunks and has ${whole.filter(Boolean).length} whole ones`);
+  } else {
+    for (let row = 0; row < rowCount; row++) {
+      const window = handle.grid.rows[row].windowChunks;
+      const firstNeeded = window > 0 ? Math.max(0, handle.hitCount - window) : 0;
+      for (let column = firstNeeded; column < handle.hitCount; column++)
+        if (!has(column, row)) world.fail(`a hit of ${handle.hitCount} chunks lacks chunk ${column} of row ${row}`);
+    }
   }
   for (let cell = 0; cell < handle.hitCells.length; cell++)
     if (handle.hitCells[cell] === 1 && !world.committed.has(keyText(handle.grid.keys, cell))) world.fail("a key was hit that nobody has committed");

@@ -192,7 +192,8 @@ export class SimAdapter implements L2Adapter {
     const { faults } = this.#context;
     this.closed = true;
     this.release();
-    if (faults.strikes("close_slow")) await this.#sleep(200 * this.#options.latencyMs, undefined);
+    while (this.#slotsInUse.size > 0) await Promise.resolve();
+    if (faults.strikes("close_slow")) await new Promise<void>((resolve) => void this.#context.clock.setTimer(200 * this.#options.latencyMs, resolve));
     if (faults.strikes("close_reject")) throw new AdapterError(this.name, "injected: close rejects");
   }
 
@@ -251,6 +252,7 @@ export class SimAdapter implements L2Adapter {
 
   /** Ends early when the adapter closes or heals, and on the signal if the adapter listens to it. */
   #sleep(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.closed) return Promise.resolve();
     return new Promise((resolve) => {
       const resume = (): void => {
         timer.cancel();

@@ -74,7 +74,8 @@ export function drawPlan(random: Random): SwarmPlan {
   const evictionPolicy = bufferOnly ? "noop" : pick(["LRU", "LRU", "ARC", "FIFO", "IsolatedLRU", "IsolatedLRU", "noop"]);
   const storePolicy = bufferOnly ? "skip_l1" : pick(adapterCount > 0 ? ["default", "default", "skip_l1"] : ["default"]);
   const prefetchPolicy = bufferOnly || (evictionPolicy === "noop" && storePolicy === "skip_l1") ? "default" : pick(["default", "retain"]);
-  const failureRate = pick([0, 0, 0.001, 0.01, 0.1, 0.1, 1]);
+  const drawRate = (): number => pick([0, 0, 0.001, 0.01, 0.1, 0.1, 1]);
+  const failureRates = { store: drawRate(), load: drawRate(), lookup: drawRate(), other: drawRate() };
   return {
     l1SizeBytes,
     chunkBytes,
@@ -89,7 +90,7 @@ export function drawPlan(random: Random): SwarmPlan {
       knowsKeys: random.nextFloat() < 0.5,
     })),
     withMock: adapterCount > 0 && random.nextFloat() < 0.2,
-    rates: drawRates(random, failureRate),
+    rates: drawRates(random, failureRates),
     salts: pick([[""], ["", "tenant-a"], ["a", "b", "c"]]),
     shapes: drawShapes(random, chunkBytes),
     documents: 1 + random.nextBelow(6),
@@ -112,11 +113,13 @@ export function drawPlan(random: Random): SwarmPlan {
 }
 
 /** Swarm testing (A. Groce et al., ISSTA 2012): each run has only some kinds of fault, so that none hides behind another. */
-function drawRates(random: Random, failureRate: number): FaultRates {
+function drawRates(random: Random, failureRates: Readonly<Record<"store" | "load" | "lookup" | "other", number>>): FaultRates {
   const rates: Record<string, number> = {};
   const density = [0, 0.2, 0.5, 1][random.nextBelow(4)];
   for (const name of faultNames) {
     if (random.nextFloat() >= density) continue;
+    const [group] = name.split("_");
+    const failureRate = failureRates[group === "store" || group === "load" || group === "lookup" ? group : "other"];
     if (name === "close_in_the_middle") rates[name] = random.nextFloat() < 0.3 ? 1 : 0;
     else if (name === "clock_jump" || name === "timer_starvation") rates[name] = 0.003;
     else if (clientFaults.has(name)) rates[name] = 0.1;
