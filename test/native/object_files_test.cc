@@ -640,12 +640,13 @@ TEST_F(ObjectFilesOneTest, AKilledWriterLeavesOnlyTemporaryFiles) {
         store.harness.Await(op);
       }
     }
-    usleep(60000 + round * 7000);
+    // At its second object at the latest the child is in the middle of the others.
+    for (int waited = 0; waited < 6000 && (!fs::exists(folder_.path + "/objects") || FilesBelow(folder_.path + "/objects") < 2); ++waited) usleep(5000);
+    usleep(static_cast<useconds_t>(round) * 3000);
     ASSERT_EQ(kill(child, SIGKILL), 0);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status));
-    if (!fs::exists(folder_.path + "/tmp")) continue;
     seen_temporaries = FilesBelow(folder_.path + "/tmp");
     for (const auto& entry : fs::recursive_directory_iterator(folder_.path + "/objects")) {
       if (entry.is_directory()) continue;
