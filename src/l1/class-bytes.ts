@@ -14,21 +14,28 @@ export interface L1Shares {
  */
 export class ClassBytes {
   /** The arena's, read once: each look at the addon's own property costs as much as the rest of an object's life. */
-  readonly #capacityBytes: number;
+  readonly capacityBytes: number;
   readonly #alignBytes: number;
   readonly #shares: L1Shares;
   readonly #charged = [0, 0, 0];
+  /** Most objects have the size of the one before. */
+  #lastSizeBytes = 0;
+  #lastFootprint = 0;
   #largestObjectBytes = 0;
 
   constructor(arena: NativeArena, shares: L1Shares) {
-    this.#capacityBytes = arena.capacityBytes;
+    this.capacityBytes = arena.capacityBytes;
     this.#alignBytes = arena.alignBytes;
     this.#shares = shares;
   }
 
   /** Bytes an object takes in the arena. */
   footprint(sizeBytes: number): number {
-    return roundUp(sizeBytes, this.#alignBytes);
+    if (sizeBytes !== this.#lastSizeBytes) {
+      this.#lastSizeBytes = sizeBytes;
+      this.#lastFootprint = roundUp(sizeBytes, this.#alignBytes);
+    }
+    return this.#lastFootprint;
   }
 
   of(charge: AdmissionClass): number {
@@ -46,7 +53,7 @@ export class ClassBytes {
 
   /** Most bytes of one class, if its objects take `objectBytes` each. What is charged to nobody is bounded by the arena alone. */
   limit(charge: AdmissionClass, objectBytes = 0): number {
-    const capacity = this.#capacityBytes;
+    const capacity = this.capacityBytes;
     const largest = Math.max(objectBytes, this.#largestObjectBytes);
     if (charge === AdmissionClass.none || capacity < 3 * largest) return capacity;
     const otherShare = charge === AdmissionClass.store ? this.#shares.load : this.#shares.store;

@@ -138,12 +138,14 @@ export class L1Manager {
     const perChunk = rowSizes.length;
     assert(count % perChunk === 0, "a reservation holds whole chunks");
     const ids = this.#takeIds(count);
-    this.keys.intern(keys.records, ids);
+    const inserted = this.keys.intern(keys.records, ids);
     const statuses = new Uint8Array(count);
-    const needed = this.#classify(ids, tag, statuses, request.wanted);
-    const chunks = this.#chunksWithinLimit(request, ids, statuses);
+    let needed = this.#classify(ids, tag, statuses, request.wanted);
+    // Keys that are all new to the table cannot be named twice.
+    if (needed > inserted) needed -= this.#markRepeats(ids, statuses);
+    const chunks = this.#chunksWithinLimit(request, ids, statuses, needed);
     const grant = this.#allocate(request, ids, statuses, needed, chunks);
-    this.#releaseUngranted(ids, statuses);
+    if (grant.keyIndices.length < count) this.#releaseUngranted(ids, statuses);
     return grant;
   }
 
@@ -272,17 +274,15 @@ export class L1Manager {
     }
     const leased = new Uint32Array(count);
     const refs = new Uint32Array(2 * count);
-    const ids = new Uint32Array(count);
     for (let index = 0; index < count; index++) {
       const slot = slots[index];
       leased[index] = slot;
       refs[2 * index] = slot;
       refs[2 * index + 1] = this.table.generation(slot);
-      ids[index] = this.table.keyId(slot);
     }
     const lease = new ReadLease(owner, leased, refs, deliveries, deadlineMs);
     this.#leases.add(lease);
-    if (count > 0) for (const observer of this.#observers) observer.onLeased?.(ids);
+    if (count > 0) this.#tell((observer) => observer.onLeased, () => this.#idsOf(leased));
     return lease;
   }
 
@@ -290,18 +290,16 @@ export class L1Manager {
   release(lease: ReadLease): void {
     if (!this.#leases.delete(lease)) throw new StateError(`the lease of ${lease.owner} has ended already`);
     lease.end();
-    const ids = new Uint32Array(lease.slots.length);
     const dropped: number[] = [];
     for (let index = 0; index < lease.slots.length; index++) {
       const slot = lease.slots[index];
-      ids[index] = this.table.keyId(slot);
       if (this.table.removeLease(slot) > 0) continue;
       // What is still owed to an adapter goes on counting, against the stores' share.
       if (this.table.charge(slot) === AdmissionClass.load) this.#setCharge(slot, this.table.openObligations(slot) > 0 ? AdmissionClass.store : AdmissionClass.none);
       if (this.table.isTemporary(slot)) this.table.markForDrop(slot);
       if (this.#isFree(slot)) dropped.push(slot);
     }
-    if (ids.length > 0) for (const observer of this.#observers) observer.onReleased?.(ids);
+    if (lease.slots.length > 0) this.#tell((observer) => observer.onReleased, () => this.#idsOf(lease.slots));
     this.#free(dropped);
   }
 
@@ -315,10 +313,7 @@ export class L1Manager {
 
   /** Tells the observers that these objects were used: the only source of recency. */
   touch(slots: Uint32Array): void {
-    if (slots.length === 0) return;
-    const ids = new Uint32Array(slots.length);
-    for (let index = 0; index < slots.length; index++) ids[index] = this.table.keyId(slots[index]);
-    for (const observer of this.#observers) observer.onTouched?.(ids);
+    if (slots.length > 0) this.#tell((observer) => observer.onTouched, () => this.#idsOf(slots));
   }
 
   /** Ends every lease whose deadline has passed. Its I/O goes on; the arena keeps the memory until it is done. */
@@ -363,7 +358,7 @@ export class L1Manager {
   /** True when eviction may take the key's object now. */
   isEvictable(keyId: number): boolean {
     const slot = this.table.residentSlot(keyId);
-    return slot >= 0 && this.table.leases(slot) === 0 && this.table.openObligations(slot) === 0 && !this.#spared.has(keyId);
+    return slot >= 0 && this.table.isUnheld(slot) && (this.#spared.size === 0 || !this.#spared.has(keyId));
   }
 
   /** Aligned bytes of the key's resident object; 0 when there is none. */
@@ -451,20 +446,17 @@ export class L1Manager {
     let needed = 0;
     for (let index = 0; index < statuses.length; index++) {
       const id = ids[index];
-      if (wanted?.[index] === 0 || this.table.residentSlot(id) >= 0) statuses[index] = WriteStatus.resident;
-      else if (this.table.stagedSlot(id) >= 0 && this.table.stagedSlotOf(id, tag) >= 0) statuses[index] = WriteStatus.staged;
+      if (wanted !== undefined && wanted[index] === 0) statuses[index] = WriteStatus.resident;
+      else if (!this.table.hasObjects(id)) needed++;
+      else if (this.table.residentSlot(id) >= 0) statuses[index] = WriteStatus.resident;
+      else if (this.table.stagedSlotOf(id, tag) >= 0) statuses[index] = WriteStatus.staged;
       else needed++;
     }
-    if (needed > 1) needed -= this.#markRepeats(ids, statuses);
     return needed;
   }
 
   /** A key named twice would be staged twice (LMCache loses the first buffer so, N16): the second becomes `staged`. */
   #markRepeats(ids: Uint32Array, statuses: Uint8Array): number {
-    // Fresh ids are handed out in ascending order, so ascending ids prove at once that there is no repeat.
-    let ascending = true;
-    for (let index = 1; ascending && index < statuses.length; index++) ascending = ids[index] > ids[index - 1];
-    if (ascending) return 0;
     const seen = new Set<number>();
     let repeats = 0;
     for (let index = 0; index < statuses.length; index++) {
@@ -479,21 +471,23 @@ export class L1Manager {
   }
 
   /** Leading chunks whose new objects fit into what the class may still take; makes room for them where the arena has too little. */
-  #chunksWithinLimit(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array): number {
+  #chunksWithinLimit(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, needed: number): number {
     const { rowSizes, charge, makeRoom } = request;
     const perChunk = rowSizes.length;
     const chunkCount = statuses.length / perChunk;
     const footprints = rowSizes.map((size) => this.bytes.footprint(size));
-    const room = this.bytes.room(charge, Math.max(...footprints));
-    let neededBytes = 0;
-    let chunks = 0;
+    const largest = perChunk === 1 ? footprints[0] : Math.max(...footprints);
+    const room = this.bytes.room(charge, largest);
+    const fitsWhole = needed * largest <= room && perChunk === 1;
+    let neededBytes = fitsWhole ? needed * largest : 0;
+    let chunks = fitsWhole ? chunkCount : 0;
     for (; chunks < chunkCount; chunks++) {
       let chunkBytes = 0;
       for (let row = 0; row < perChunk; row++) if (statuses[chunks * perChunk + row] === WriteStatus.granted) chunkBytes += footprints[row];
       if (neededBytes + chunkBytes > room) break;
       neededBytes += chunkBytes;
     }
-    const missingBytes = neededBytes - (this.arena.capacityBytes - this.usedBytes);
+    const missingBytes = neededBytes - (this.bytes.capacityBytes - this.usedBytes);
     if (missingBytes > 0 && makeRoom !== undefined) this.#makeRoomBeside(ids, statuses, () => makeRoom(missingBytes));
     return chunks;
   }
@@ -589,7 +583,7 @@ export class L1Manager {
 
   /** Marked for drop and held by nobody. */
   #isFree(slot: number): boolean {
-    return this.table.isMarkedForDrop(slot) && this.table.leases(slot) === 0 && this.table.openObligations(slot) === 0;
+    return this.table.isMarkedForDrop(slot) && this.table.isUnheld(slot);
   }
 
   #dropUnheldTemporaries(refs: Uint32Array): void {
@@ -649,12 +643,29 @@ export class L1Manager {
       refs[2 * index + 1] = this.table.generation(slot);
       ids[index] = keyId;
       this.table.clear(slot);
-      if (this.table.residentSlot(keyId) < 0 && this.table.stagedSlot(keyId) < 0) removed[removedCount++] = keyId;
+      if (!this.table.hasObjects(keyId)) removed[removedCount++] = keyId;
     }
     if (removedCount > 0) for (const observer of this.#observers) observer.onRemoved?.(removed.subarray(0, removedCount));
     this.arena.free(refs);
     this.keys.release(ids);
     for (const observer of this.#observers) observer.onFreed?.();
+  }
+
+  #idsOf(slots: Uint32Array): Uint32Array {
+    const ids = new Uint32Array(slots.length);
+    for (let index = 0; index < slots.length; index++) ids[index] = this.table.keyId(slots[index]);
+    return ids;
+  }
+
+  /** Calls the observers that listen; the ids are gathered only if somebody does. */
+  #tell(listener: (observer: L1Observer) => ((ids: Uint32Array) => void) | undefined, gather: () => Uint32Array): void {
+    let ids: Uint32Array | undefined;
+    for (const observer of this.#observers) {
+      const call = listener(observer);
+      if (call === undefined) continue;
+      ids ??= gather();
+      call.call(observer, ids);
+    }
   }
 
   #takeIds(count: number): Uint32Array {

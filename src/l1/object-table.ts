@@ -95,6 +95,11 @@ export class ObjectTable {
     this.#slots.set(slot, keyIdColumn, 0);
   }
 
+  /** True when the key has a resident object or a staged copy. */
+  hasObjects(keyId: number): boolean {
+    return this.#keys.get(keyId) !== 0 || (this.#moreStaged.size > 0 && this.#moreStaged.has(keyId));
+  }
+
   /** The resident object's slot of a key, or -1. */
   residentSlot(keyId: number): number {
     const entry = this.#keys.get(keyId);
@@ -160,6 +165,11 @@ export class ObjectTable {
 
   setCharge(slot: number, charge: AdmissionClass): void {
     this.#slots.set(slot, wordColumn, ((this.#slots.get(slot, wordColumn) & ~classMask) | (charge << classShift)) >>> 0);
+  }
+
+  /** True when no lease and no obligation is on a resident object. */
+  isUnheld(slot: number): boolean {
+    return this.#slots.get(slot, wordColumn) < auxUnit;
   }
 
   leases(slot: number): number {
