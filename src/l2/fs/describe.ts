@@ -1,7 +1,7 @@
 import { formatBytes } from "../../base/bytes.ts";
 import type { EngineStats } from "../../native/binding.ts";
 import type { RoomLimits } from "../object-room.ts";
-import type { FsParts } from "./fs-adapter.ts";
+import type { FsParts } from "./parts.ts";
 
 export interface FsDescription {
   readonly name: string;

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 
 import { errorText } from "../../base/errors.ts";
 import { markerName, prepareDirectory, readMarker, writeNamespace } from "./directory.ts";
-import type { FsParts } from "./fs-adapter.ts";
+import type { FsParts } from "./parts.ts";
 import type { Problems } from "./problems.ts";
 import { OwnerLock } from "./owner-lock.ts";
 

@@ -6,8 +6,8 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { KeyBatch } from "../../keys/key-batch.ts";
-import { ItemStatus, type NativeObjectFiles } from "../../native/binding.ts";
-import { checkBatch, pickBatch, pickRecords } from "../batches.ts";
+import { ItemStatus } from "../../native/binding.ts";
+import { checkBatch, pickBatch } from "../batches.ts";
 import {
   type AdapterContext,
   type L2Adapter,
@@ -15,7 +15,6 @@ import {
   type L2Capabilities,
   type L2Health,
   type L2Usage,
-  LoadStatus,
   type ObjectBatch,
   StoreStatus,
 } from "../contract.ts";
@@ -24,27 +23,15 @@ import { EntryState, ObjectIndex } from "../object-index.ts";
 import { type ObjectPlace, ObjectRoom, type RoomLimits } from "../object-room.ts";
 import { isAborted, Operations, untilAborted } from "../operations.ts";
 import { describeFs } from "./describe.ts";
-import type { Marker } from "./directory.ts";
 import { DirectoryWatch } from "./directory-watch.ts";
-import type { FreeSpace } from "./free-space.ts";
 import { listObjects } from "./list.ts";
+import { Loader } from "./loader.ts";
+import { ObjectFiles, windows } from "./object-files.ts";
 import { digestBytes, identityBytes, ObjectNames, objectPath, tagBytes } from "./object-names.ts";
-import { type FsSpec, maxBytesOf } from "./open.ts";
-import type { OwnerLock } from "./owner-lock.ts";
-import { errnoName, Problems } from "./problems.ts";
+import { type FsParts, maxBytesOf } from "./parts.ts";
+import { Problems } from "./problems.ts";
 import { Scanner } from "./scanner.ts";
-
-/** One native call moves at most about this much: between two calls a signal is heard. */
-const windowBytes = 64 * 1024 * 1024;
-
-export interface FsParts {
-  readonly spec: FsSpec;
-  readonly basePath: string;
-  readonly marker: Marker;
-  readonly lock: OwnerLock;
-  readonly freeSpace: FreeSpace;
-  readonly context: AdapterContext;
-}
+import { isFull, storeStatusOf } from "./statuses.ts";
 
 export class FsAdapter implements L2Adapter, ObjectPlace {
   readonly type = "fs";
@@ -62,7 +49,8 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
   readonly #problems: Problems;
   readonly #maxBytes: number;
   readonly #maxObjects: number;
-  #files: NativeObjectFiles;
+  readonly #files: ObjectFiles;
+  readonly #loader: Loader;
   #scanned: Promise<void> = Promise.resolve();
 
   constructor(parts: FsParts) {
@@ -74,8 +62,8 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     this.#problems = new Problems(context.name, context.logger);
     this.#maxBytes = maxBytesOf(spec);
     this.#maxObjects = spec.max_objects ?? Infinity;
-    this.#files = this.#openFiles();
-    this.#names = new ObjectNames(context.namespaces, this.#files);
+    this.#files = new ObjectFiles(parts, this.#problems);
+    this.#names = new ObjectNames(context.namespaces, this.#files.native);
     const table = new context.native.binding.InternTable(digestBytes, tagBytes);
     const policyName = spec.eviction?.eviction_policy ?? "LRU";
     this.#index = new ObjectIndex(table, context.namespaces, context.quotaBytes, (policyContext) => context.createEvictionPolicy(policyName, policyContext));
@@ -91,6 +79,18 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     this.#room = new ObjectRoom(this.name, this.#index, this, this.#rules, context.counters);
     this.#scanner = new Scanner(context.native, this.#index, this.#names);
     this.#watch = new DirectoryWatch(parts, this.#problems);
+    const { basePath } = parts;
+    this.#loader = new Loader({
+      basePath,
+      context,
+      files: this.#files,
+      names: this.#names,
+      index: this.#index,
+      room: this.#room,
+      scanner: this.#scanner,
+      watch: this.#watch,
+      problems: this.#problems,
+    });
     const { evicts } = this.#index.policy;
     this.capabilities = { persistent: true, accountsBytes: true, evicts, lists: true, shared: false, throughJavaScript: false };
   }
@@ -99,7 +99,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
   start(described: { readonly ids: readonly number[]; readonly damaged: readonly string[] }): void {
     for (const id of described.ids) this.#names.register(id);
     for (const name of described.damaged) this.#context.logger.warn("fs-namespace", `${this.name}: namespaces/${name} is damaged; its objects count under no salt`);
-    const directIo = this.#files.directIoState();
+    const directIo = this.#files.native.directIoState();
     if (this.#parts.spec.use_odirect === true && !directIo.used) this.#problems.set("odirect", `use_odirect is true, but files are buffered: ${directIo.reason}`);
     this.#scan();
   }
@@ -112,7 +112,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
       maxBytes: this.#maxBytes,
       policy: this.#index.policy.name,
       engine: this.#context.native.stats(),
-      directIo: this.#files.directIoState(),
+      directIo: this.#files.native.directIoState(),
     });
   }
 
@@ -144,7 +144,10 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
 
   load(batch: ObjectBatch, options: L2CallOptions = {}): Promise<Uint8Array> {
     checkBatch(batch);
-    return this.#operations.run(() => this.#load(batch, options.signal));
+    return this.#operations.run(async () => {
+      await this.#awaken();
+      return this.#loader.load(batch, options.signal);
+    });
   }
 
   delete(keys: KeyBatch, options: L2CallOptions = {}): Promise<Uint8Array> {
@@ -192,7 +195,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
   // ObjectPlace ------------------------------------------------------------------------------------------------------------
 
   footprintBytes(objectBytes: number): number {
-    return this.#files.fileBytesFor(objectBytes);
+    return this.#files.native.fileBytesFor(objectBytes);
   }
 
   limits(): RoomLimits {
@@ -221,8 +224,8 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     for (const window of windows(batch.sizes)) {
       if (isAborted(signal)) break;
       const part = pickBatch(batch, window);
-      const results = await this.#context.native.run((opId) => this.#files.store(opId, part.arena, part.slots, part.keys.records));
-      window.forEach((index, position) => (statuses[index] = this.#storeStatusOf(results[position])));
+      const results = await this.#files.store(part);
+      window.forEach((index, position) => (statuses[index] = storeStatusOf(results[position])));
       await this.#afterWrites(results, part);
     }
     this.#scanner.noteUsed(ids);
@@ -232,7 +235,8 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
   async remove(ids: Uint32Array): Promise<Uint8Array> {
     const identities = new Uint8Array(ids.length * identityBytes);
     this.#index.table.records(ids, identities);
-    const gone = await this.#unlink(identities);
+    const gone = await this.#files.remove(identities);
+    this.#scanner.noteRemoved(identities, gone);
     let bytes = 0;
     let objects = 0;
     ids.forEach((id, position) => {
@@ -246,121 +250,6 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
 
   // -------------------------------------------------------------------------------------------------------------------------
 
-  async #load(batch: ObjectBatch, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const statuses = new Uint8Array(batch.keys.count).fill(LoadStatus.failed);
-    await this.#awaken();
-    if (isAborted(signal) || this.#watch.gone) return statuses;
-    const identities = this.#names.identities(batch.keys);
-    const ids = this.#index.find(identities);
-    const asked: number[] = [];
-    ids.forEach((id, key) => {
-      const known = id !== 0 && this.#index.state(id) === EntryState.present;
-      // Before the scan is over, an unknown file may be there; being stored or removed is a miss.
-      if (known || (this.#scanner.running && (id === 0 || this.#index.state(id) === EntryState.absent))) asked.push(key);
-      else statuses[key] = LoadStatus.missing;
-    });
-    for (const window of windows(Uint32Array.from(asked, (key) => batch.sizes[key]))) {
-      if (isAborted(signal)) break;
-      const keys = window.map((position) => asked[position]);
-      const part = pickBatch(batch, keys);
-      const partIds = Uint32Array.from(keys, (key) => ids[key]);
-      const partIdentities = pickRecords(identities, identityBytes, keys);
-      const generations = this.#generationsOf(partIds);
-      const results = await this.#context.native.run((opId) => this.#files.load(opId, part.arena, part.slots, part.keys.records));
-      keys.forEach((key, position) => (statuses[key] = this.#loadStatusOf(results[position])));
-      await this.#afterLoads(results, part, partIds, generations, partIdentities);
-      if (this.#isGone()) for (const key of keys) if (statuses[key] === LoadStatus.missing) statuses[key] = LoadStatus.failed;
-    }
-    return statuses;
-  }
-
-  /** As a call: what is true may change while a load is awaited. */
-  #isGone(): boolean {
-    return this.#watch.gone;
-  }
-
-  #generationsOf(ids: Uint32Array): Uint32Array {
-    const generations = new Uint32Array(ids.length);
-    const known = ids.filter((id) => id !== 0);
-    const found = new Uint32Array(known.length);
-    this.#index.table.generations(known, found);
-    let next = 0;
-    ids.forEach((id, position) => (generations[position] = id === 0 ? 0 : found[next++]));
-    return generations;
-  }
-
-  /** Used, found on the way, damaged or gone: what a load says about the index. */
-  async #afterLoads(results: Int32Array, part: ObjectBatch, ids: Uint32Array, generations: Uint32Array, identities: Uint8Array): Promise<void> {
-    const current = this.#index.find(identities);
-    const nowGenerations = this.#generationsOf(current);
-    const used: number[] = [];
-    const damaged: number[] = [];
-    const vanished: number[] = [];
-    const found: number[] = [];
-    results.forEach((result, position) => {
-      const id = current[position];
-      // The entry may have been removed and made again while the load ran: what it found then says nothing about what is there now.
-      const same = id !== 0 && id === ids[position] && nowGenerations[position] === generations[position] && this.#index.state(id) === EntryState.present;
-      if (result === ItemStatus.ok) (same ? used : found).push(same ? id : position);
-      else if (isDamage(result)) {
-        this.#damaged(result);
-        if (same || id === 0 || this.#isStillDamaged(identities, position)) damaged.push(position);
-      } else if (result === ItemStatus.missing && same) vanished.push(id);
-      else if (result < 0) this.#failed("load", result);
-    });
-    if (used.length > 0) {
-      this.#index.policy.onKeysTouched(Uint32Array.from(used));
-      this.#scanner.noteUsed(used);
-      this.#problems.clear("load");
-    }
-    if (found.length > 0) this.#adopt(found, part, identities);
-    if (vanished.length > 0 || results.some((result) => result < 0)) await this.#watch.check();
-    if (vanished.length > 0 && !this.#watch.gone) await this.#room.remove(Uint32Array.from(vanished), "vanished");
-    if (damaged.length > 0) await this.#removeDamaged(damaged, current, identities);
-  }
-
-  /** For the rare entry that a scan or a store made while the load ran: only the file itself can say whose damage that was. */
-  #isStillDamaged(identities: Uint8Array, position: number): boolean {
-    const path = join(this.#parts.basePath, objectPath(identities.subarray(position * identityBytes, (position + 1) * identityBytes)));
-    return !this.#context.native.binding.inspectObjectFile(path).intact;
-  }
-
-  /** Enters objects that a load found before the scan did. */
-  #adopt(positions: readonly number[], part: ObjectBatch, identities: Uint8Array): void {
-    if (!this.#scanner.running) return;
-    const ids = this.#index.intern(pickRecords(identities, identityBytes, positions));
-    const returned: number[] = [];
-    const created: number[] = [];
-    ids.forEach((id, row) => {
-      if (this.#index.state(id) !== EntryState.absent) {
-        returned.push(id);
-        return;
-      }
-      const position = positions[row];
-      this.#index.enter(id, EntryState.present, part.keys.namespaceId(position), this.footprintBytes(part.sizes[position]));
-      created.push(id);
-    });
-    this.#index.release(returned);
-    if (created.length > 0) this.#index.policy.onKeysCreated(Uint32Array.from(created));
-    this.#scanner.noteUsed(created);
-  }
-
-  /** Damaged files go, so that the next store repairs them. */
-  async #removeDamaged(positions: readonly number[], ids: Uint32Array, identities: Uint8Array): Promise<void> {
-    const known = positions.filter((position) => ids[position] !== 0);
-    const unknown = positions.filter((position) => ids[position] === 0);
-    await this.#room.remove(Uint32Array.from(known, (position) => ids[position]), "damaged");
-    if (unknown.length > 0) await this.#unlink(pickRecords(identities, identityBytes, unknown));
-  }
-
-  async #unlink(identities: Uint8Array): Promise<Uint8Array> {
-    const results = await this.#context.native.run((opId) => this.#files.remove(opId, identities));
-    const gone = Uint8Array.from(results, (result) => (result === ItemStatus.ok || result === ItemStatus.missing ? 1 : 0));
-    for (const result of results) if (result < 0) this.#failed("remove", result);
-    this.#scanner.noteRemoved(identities, gone);
-    return gone;
-  }
-
   async #afterWrites(results: Int32Array, part: ObjectBatch): Promise<void> {
     let bytes = 0;
     let objects = 0;
@@ -370,7 +259,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
         bytes += this.footprintBytes(part.sizes[position]);
         objects++;
       } else if (result < 0) {
-        this.#failed("store", result);
+        this.#files.failed("store", result);
         full ||= isFull(result);
       }
     });
@@ -407,9 +296,9 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
       return StoreStatus.stored;
     } catch (error) {
       const status = -Math.abs((error as NodeJS.ErrnoException).errno ?? 5);
-      this.#failed("store", status);
+      this.#files.failed("store", status);
       await this.#watch.check();
-      return this.#storeStatusOf(status);
+      return storeStatusOf(status);
     }
   }
 
@@ -417,8 +306,8 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
   async #awaken(): Promise<void> {
     if (!this.#watch.gone) return;
     const back = await this.#watch.tryAgain(() => {
-      this.#files = this.#openFiles();
-      this.#names.useFiles(this.#files);
+      this.#files.reopen();
+      this.#names.useFiles(this.#files.native);
     });
     if (!back) return;
     await this.#refreshFreeSpace(true);
@@ -429,7 +318,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     const { counters } = this.#context;
     const work = async (): Promise<void> => {
       try {
-        const report = await this.#scanner.run(this.#files, forget);
+        const report = await this.#scanner.run(this.#files.native, forget);
         counters.counter("kvferry_l2_scan_objects_total", { adapter: this.name }).add(report.objects);
         counters.counter("kvferry_l2_scan_temporary_deleted_total", { adapter: this.name }).add(report.temporaryDeleted);
         counters.counter("kvferry_l2_scan_foreign_files_total", { adapter: this.name }).add(report.foreignFiles);
@@ -456,63 +345,4 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     );
   }
 
-  #openFiles(): NativeObjectFiles {
-    const { native } = this.#context;
-    const { use_odirect, fsync } = this.#parts.spec;
-    const directIo = use_odirect === false ? "off" : "auto";
-    return new native.binding.ObjectFiles(native.engine, { basePath: this.#parts.basePath, directIo, fsync });
-  }
-
-  #storeStatusOf(status: number): StoreStatus {
-    if (status === ItemStatus.ok) return StoreStatus.stored;
-    if (status === ItemStatus.alreadyPresent) return StoreStatus.alreadyPresent;
-    if (status < 0 && isFull(status)) return StoreStatus.skippedNoRoom;
-    return status < 0 && isRefusal(status) ? StoreStatus.refused : StoreStatus.failed;
-  }
-
-  #loadStatusOf(status: number): LoadStatus {
-    if (status === ItemStatus.ok) return LoadStatus.loaded;
-    if (status === ItemStatus.missing) return LoadStatus.missing;
-    if (status === ItemStatus.corrupt) return LoadStatus.corrupt;
-    return isDamage(status) ? LoadStatus.foreign : LoadStatus.failed;
-  }
-
-  #damaged(status: number): void {
-    const kind = status === ItemStatus.corrupt ? "corrupt" : status === ItemStatus.foreignKey ? "foreign_key" : "other_layout";
-    this.#context.counters.counter("kvferry_l2_damaged_objects_total", { adapter: this.name, kind }).add(1);
-  }
-
-  #failed(operation: string, status: number): void {
-    const errno = errnoName(status);
-    this.#context.counters.counter("kvferry_l2_io_errors_total", { adapter: this.name, operation, errno }).add(1);
-    this.#problems.set(operation, `${operation} fails with ${errno} in ${this.#parts.basePath}`);
-  }
-}
-
-function isDamage(status: number): boolean {
-  return status === ItemStatus.corrupt || status === ItemStatus.foreignKey || status === ItemStatus.otherLayout;
-}
-
-function isFull(status: number): boolean {
-  return ["ENOSPC", "EDQUOT"].includes(errnoName(status));
-}
-
-function isRefusal(status: number): boolean {
-  return ["EROFS", "EACCES", "EPERM"].includes(errnoName(status));
-}
-
-/** Positions 0.. in runs of at most about windowBytes. */
-function* windows(sizes: Uint32Array): Iterable<number[]> {
-  let window: number[] = [];
-  let bytes = 0;
-  for (let position = 0; position < sizes.length; position++) {
-    window.push(position);
-    bytes += sizes[position];
-    if (bytes >= windowBytes) {
-      yield window;
-      window = [];
-      bytes = 0;
-    }
-  }
-  if (window.length > 0) yield window;
 }

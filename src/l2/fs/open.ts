@@ -4,26 +4,11 @@ import { resolve } from "node:path";
 import { GiB } from "../../base/bytes.ts";
 import { AdapterError, errorText, KvferryError } from "../../base/errors.ts";
 import type { AdapterContext, L2Adapter } from "../contract.ts";
-import { type EvictionSpec, gibToBytes } from "../spec.ts";
 import { prepareDirectory, readNamespaces } from "./directory.ts";
 import { FreeSpace } from "./free-space.ts";
 import { FsAdapter } from "./fs-adapter.ts";
 import { OwnerLock } from "./owner-lock.ts";
-
-export interface FsSpec {
-  readonly base_path: string;
-  readonly relative_tmp_dir?: string;
-  readonly read_ahead_size?: number;
-  readonly use_odirect?: boolean;
-  readonly fsync: boolean;
-  readonly max_size_gb?: number;
-  readonly max_capacity_gb?: number;
-  readonly max_objects?: number;
-  readonly min_free_gb: number;
-  readonly min_free_percent: number;
-  readonly min_free_inodes_percent: number;
-  readonly eviction?: EvictionSpec;
-}
+import type { FsSpec } from "./parts.ts";
 
 /** Takes the directory, reads what describes it, and starts to read what lies in it. */
 export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Promise<L2Adapter> {
@@ -59,10 +44,4 @@ async function makeDirectory(path: string): Promise<void> {
     if (code === "ENOENT") await mkdir(path, { recursive: true, mode: 0o700 });
     else if (code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
-}
-
-/** Most bytes of object files; Infinity when only the free space limits. */
-export function maxBytesOf(spec: FsSpec): number {
-  const gib = spec.max_size_gb ?? spec.max_capacity_gb ?? 0;
-  return gib === 0 ? Infinity : gibToBytes(gib);
 }
