@@ -53,9 +53,10 @@ function findCmake() {
 
 function withCmake() {
   dropForeignBuild("CMakeCache.txt");
-  const cmakeJs = resolveFile("cmake-js/package.json");
-  if (cmakeJs !== undefined) {
-    const args = [join(dirname(cmakeJs), "bin", "cmake-js"), "compile", "-d", root, "-l", options.quiet ? "error" : "info"];
+  // Only a clone has cmake-js; it insists on a compiler by the name of g++ or clang++.
+  const cmakeJs = join(root, "node_modules", "cmake-js", "bin", "cmake-js");
+  if (existsSync(cmakeJs) && (onPath("g++") || onPath("clang++"))) {
+    const args = [cmakeJs, "compile", "-d", root, "-l", options.quiet ? "error" : "info"];
     call(process.execPath, [...args, `--CDKVFERRY_SANITIZE=${options.sanitize}`]);
     return;
   }
@@ -70,7 +71,7 @@ function withCmake() {
 // --- node-gyp --------------------------------------------------------------------------------------------------------------
 
 function findNodeGyp() {
-  const script = [resolveFile("node-gyp/bin/node-gyp.js"), ...npmDirectories().map((npm) => join(npm, "node_modules", "node-gyp", "bin", "node-gyp.js"))].find((path) => path !== undefined && existsSync(path));
+  const script = [join(root, "node_modules"), ...npmDirectories().map((npm) => join(npm, "node_modules"))].map((modules) => join(modules, "node-gyp", "bin", "node-gyp.js")).find((path) => existsSync(path));
   if (script === undefined) return "node-gyp is neither installed nor bundled with npm";
   if (!onPath("python3") && !onPath("python")) return "node-gyp needs Python";
   if (!onPath("make")) return "node-gyp needs make";
@@ -152,15 +153,6 @@ function npmDirectories() {
 function onPath(name) {
   if (name.includes("/")) return existsSync(name);
   return (process.env.PATH ?? "").split(delimiter).some((directory) => directory !== "" && existsSync(join(directory, name)));
-}
-
-function resolveFile(request) {
-  try {
-    return require.resolve(request);
-  } catch (error) {
-    if (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_PACKAGE_PATH_NOT_EXPORTED") return undefined;
-    throw error;
-  }
 }
 
 function call(command, args) {

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -63,6 +63,8 @@ export class Consumer {
 export const roundTripProgram = readFileSync("scripts/try-package.mjs", "utf8");
 
 function which(program: string): string {
+  // A version manager's shim needs the rest of that manager; what it leads to does not.
+  if (program.startsWith("python")) return execFileSync(program, ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim();
   const found = (process.env.PATH ?? "").split(":").map((directory) => join(directory, program)).find((path) => existsSync(path));
   if (found === undefined) throw new Error(`${program} is not on PATH`);
   return found;
