@@ -8,7 +8,7 @@ const noRoom = ["KVFERRY_CAPACITY_TIMEOUT", "KVFERRY_CAPACITY_QUEUE_FULL"];
 /** One simulated engine: writes and reads prefixes of a few documents, politely or not. */
 export async function runClient(world: World): Promise<void> {
   const { plan, random } = world;
-  const writeShare = [0.2, 0.5, 0.8][random.nextBelow(3)];
+  const writeShare = [0.2, 0.3, 0.7][random.nextBelow(3)];
   for (let operation = 0; operation < plan.operationsPerClient && !world.closing && world.failure === undefined; operation++) {
     if (random.nextFloat() < writeShare) await writeOnce(world);
     else await readOnce(world);

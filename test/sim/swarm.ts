@@ -61,8 +61,8 @@ const clientFaults = new Set<string>([
   "quota_changed",
   "close_in_the_middle",
 ]);
-/** Faults that would hold every call of an adapter for good at a high rate, and those of rare calls. */
-const gentle = new Set<string>(["store_never", "load_never", "lookup_hang", "close_reject", "bandwidth_zero", "no_space_window"]);
+/** Faults that at a high rate would leave nothing to go wrong elsewhere: calls that hang for good, objects that are gone. */
+const gentle = new Set<string>(["store_never", "load_never", "lookup_hang", "close_reject", "bandwidth_zero", "no_space_window", "lost_behind_back"]);
 
 export function drawPlan(random: Random): SwarmPlan {
   const pick = <T>(values: readonly T[]): T => values[random.nextBelow(values.length)];
@@ -121,7 +121,7 @@ function drawRates(random: Random, failureRates: Readonly<Record<"store" | "load
     const [group] = name.split("_");
     const failureRate = failureRates[group === "store" || group === "load" || group === "lookup" ? group : "other"];
     if (name === "close_in_the_middle") rates[name] = random.nextFloat() < 0.3 ? 1 : 0;
-    else if (name === "clock_jump" || name === "timer_starvation") rates[name] = 0.003;
+    else if (name === "clock_jump" || name === "timer_starvation") rates[name] = 0.05;
     else if (clientFaults.has(name)) rates[name] = 0.1;
     else if (gentle.has(name)) rates[name] = Math.min(failureRate, 0.1);
     else rates[name] = failureRate;
