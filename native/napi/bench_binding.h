@@ -1,4 +1,4 @@
-// plainCopyLoop of src/native/binding.ts.
+// plainCopyLoop and copyBench of src/native/binding.ts.
 #ifndef KVFERRY_NAPI_BENCH_BINDING_H_
 #define KVFERRY_NAPI_BENCH_BINDING_H_
 

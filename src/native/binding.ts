@@ -271,6 +271,34 @@ export interface NativeCpuDevice {
   close(): void;
 }
 
+export interface CopyBenchOptions {
+  readonly layers: number;
+  readonly heads: number;
+  readonly headBytes: number;
+  readonly blockTokens: number;
+  readonly chunkTokens: number;
+  /** Heads outside tokens in a block: every head of every token is a piece of its own. */
+  readonly headMajor: boolean;
+  readonly objects: number;
+  readonly rounds: number;
+}
+
+export interface CopyBenchRound {
+  readonly memcpyPieces: number;
+  readonly memcpyWhole: number;
+  readonly gather: number;
+  readonly scatter: number;
+  readonly crc32c: number;
+}
+
+export interface CopyBenchResult {
+  readonly objectBytes: number;
+  readonly pieceBytes: number;
+  readonly rounds: readonly CopyBenchRound[];
+  /** The copies and checksums agreed with memcpy and crc32c. */
+  readonly equal: boolean;
+}
+
 export interface NativeBinding {
   readonly version: string;
   /** Compiler, libc, crc32c implementation in use, for doctor and bug reports. */
@@ -283,6 +311,13 @@ export interface NativeBinding {
   /** Reads and verifies one object file by path, without a directory of ours around it. Synchronous; not for hot paths. */
   inspectObjectFile(path: string): ObjectFileReport;
   /**
+   * The kernel's exclusive lock on a file, made when it is not there; let go when the process ends in any way. A handle of 1 or more, or
+   * -errno: -EWOULDBLOCK when somebody holds it (this process too), -ENOLCK or -EOPNOTSUPP where the file system has no locks.
+   */
+  lockFile(path: string): number;
+  /** Gives a handle back. False when it is none, or was given back before. */
+  unlockFile(handle: number): boolean;
+  /**
    * The bytes' work of buffer-only mode with nothing around it, the yardstick of `kvferry bench buffer-only`: each object is copied from
    * a ring of engine memory to one of L1's size with its crc32c, and from there to one of the store's size. Blocks; returns seconds.
    */
@@ -294,6 +329,8 @@ export interface NativeBinding {
     readonly l2Bytes: number;
     readonly threads: number;
   }): number;
+  /** Gather, scatter and crc32c against memcpy on this thread, in alternation (native/core/copy_bench.h). Blocks; seconds per round. */
+  copyBench(options: CopyBenchOptions): CopyBenchResult;
   readonly Arena: new (options: ArenaOptions) => NativeArena;
   readonly InternTable: new (hashBytes: number, familyBytes: number) => NativeInternTable;
   readonly Engine: new (options: EngineOptions) => NativeEngine;
