@@ -84,7 +84,7 @@ function findNodeGyp() {
 function withNodeGyp({ script, nodedir }) {
   dropForeignBuild("config.gypi");
   const action = existsSync(join(root, "build", "config.gypi")) ? ["configure", "build"] : ["rebuild"];
-  for (const step of action) call(process.execPath, [script, step, `--nodedir=${nodedir}`, "--release", `-j${availableParallelism()}`, ...(options.quiet ? ["--silent"] : [])]);
+  for (const step of action) call(process.execPath, [script, step, `--nodedir=${nodedir}`, "--release", `--jobs=${availableParallelism()}`, ...(options.quiet ? ["--silent"] : [])], { CXX: compilerOnPath(), CC: process.env.CC ?? "cc" });
 }
 
 // --- a compiler alone --------------------------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ function onPath(name) {
   return (process.env.PATH ?? "").split(delimiter).some((directory) => directory !== "" && existsSync(join(directory, name)));
 }
 
-function call(command, args) {
-  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", stdio: options.quiet ? "pipe" : "inherit", maxBuffer: 1 << 28 });
+function call(command, args, environment = {}) {
+  const result = spawnSync(command, args, { cwd: root, env: { ...process.env, ...environment }, encoding: "utf8", stdio: options.quiet ? "pipe" : "inherit", maxBuffer: 1 << 28 });
   if (result.status !== 0) fail(`${command} ${args.join(" ")} ended with ${result.error?.message ?? `exit code ${result.status}`}\n${result.stdout ?? ""}${result.stderr ?? ""}`, 1);
 }
 
