@@ -30,13 +30,13 @@ constexpr uint64_t kAllocateLeastPieceBytes = uint64_t{64} << 10;
 std::string BytesText(uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
 
 /// posix_fallocate in pieces, so that a small file system gives what it has. Returns the bytes allocated.
-uint64_t AllocateFile(int fd, uint64_t bytes, int* error_number) {
+uint64_t AllocateFile(int fd, uint64_t bytes, MemoryReservation::AllocateCall allocate, int* error_number) {
   uint64_t done = 0;
   uint64_t piece = kAllocatePieceBytes;
   *error_number = 0;
   while (done < bytes) {
     const uint64_t want = std::min(piece, bytes - done);
-    const int error = posix_fallocate(fd, static_cast<off_t>(done), static_cast<off_t>(want));
+    const int error = allocate(fd, static_cast<off_t>(done), static_cast<off_t>(want));
     if (error == EINTR) continue;
     if (error == 0) {
       done += want;
@@ -91,7 +91,7 @@ Status MemoryReservation::OpenPrivate(uint64_t bytes, bool huge_pages) {
   return {};
 }
 
-Status MemoryReservation::OpenShared(const std::string& name, uint64_t bytes, uint64_t least_bytes, bool huge_pages) {
+Status MemoryReservation::OpenShared(const std::string& name, uint64_t bytes, uint64_t least_bytes, bool huge_pages, AllocateCall allocate) {
   if (name.empty() || name.size() > 250 || name.find('/') != std::string::npos || name.find('\0') != std::string::npos) {
     return Status::InvalidArgument("sharedName is \"" + name + "\"; a name of 1 to 250 characters without '/' is wanted");
   }
@@ -101,7 +101,7 @@ Status MemoryReservation::OpenShared(const std::string& name, uint64_t bytes, ui
   shared_path_ = path;
 
   int allocation_error = 0;
-  const uint64_t allocated = AllocateFile(fd, bytes, &allocation_error) / kPageBytes * kPageBytes;
+  const uint64_t allocated = AllocateFile(fd, bytes, allocate != nullptr ? allocate : posix_fallocate, &allocation_error) / kPageBytes * kPageBytes;
   if (allocated < bytes && (allocated < least_bytes || (allocation_error != ENOSPC && allocation_error != ENOMEM))) {
     close(fd);
     Close();

@@ -8,6 +8,8 @@
 #ifndef KVFERRY_CORE_MEMORY_RESERVATION_H_
 #define KVFERRY_CORE_MEMORY_RESERVATION_H_
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +25,9 @@ enum class HugePageState { kOn, kRefused, kOff };
 
 class MemoryReservation {
  public:
+  /// Returns 0 or an errno, as posix_fallocate does.
+  using AllocateCall = int (*)(int file, off_t offset, off_t bytes);
+
   MemoryReservation() = default;
   ~MemoryReservation() { Close(); }
   MemoryReservation(const MemoryReservation&) = delete;
@@ -32,7 +37,8 @@ class MemoryReservation {
   Status OpenPrivate(uint64_t bytes, bool huge_pages);
   /// Creates the shared memory object `name` and allocates it. When the file system is too small for all of it, keeps what
   /// it could get (bytes() says how much), down to `least_bytes`. An existing object of that name is refused.
-  Status OpenShared(const std::string& name, uint64_t bytes, uint64_t least_bytes, bool huge_pages);
+  /// `allocate` is posix_fallocate, or a test's idea of a small file system.
+  Status OpenShared(const std::string& name, uint64_t bytes, uint64_t least_bytes, bool huge_pages, AllocateCall allocate = nullptr);
 
   uint8_t* base() const noexcept { return base_; }
   uint64_t bytes() const noexcept { return bytes_; }
