@@ -20,6 +20,7 @@ interface BuildNativeOptions {
 export function registerBuildNative(program: Command, finish: (exitCode: number) => void = setExitCode): void {
   program
     .command("build-native")
+    .helpOption("-h, --help", "print this help")
     .description("build the native addon on this machine (CMake, else node-gyp, else a C++17 compiler alone)")
     .option("--with <way>", `use this way and no other: ${ways.join(", ")}`)
     .option("--quiet", "print nothing unless the build fails")

@@ -239,7 +239,7 @@ class LoopDelay {
 
   finish(): ReplayResult["eventLoopDelayMs"] {
     this.#histogram.disable();
-    const ms = (nanoseconds: number): number => Math.max(0, Math.round(nanoseconds / 1e4) / 100 - 1);
+    const ms = (nanoseconds: number): number => Math.max(0, Math.round(nanoseconds / 1e4 - 100) / 100);
     if (this.#histogram.count === 0) return { p50: 0, p99: 0, max: 0 };
     return { p50: ms(this.#histogram.percentile(50)), p99: ms(this.#histogram.percentile(99)), max: ms(this.#histogram.max) };
   }
