@@ -68,7 +68,7 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
       gather: "checksum of the object included; blocks in random order",
       memcpyOfPieces: "the same pieces by the C library's memcpy, no checksum",
       memcpyOfWholeObjects: "as many bytes by one memcpy per object, no checksum",
-      memory: options.quick ? "64 MiB on each side" : "512 MiB on each side, touched before",
+      benchMemory: options.quick ? "64 MiB on each side, touched before" : "512 MiB on each side, touched before",
       spread: "quartiles over rounds; ratios are medians of per-round ratios",
       targets: { gatherAndScatterToMemcpyOfPieces: gatherOrScatter, crc32cToMemcpy: 0.75 },
     },
