@@ -1,4 +1,6 @@
 /** What a person sees of a replay: the progress line, the summary, and the command that repeats it. */
+import { basename } from "node:path";
+
 import { formatBytes } from "../../base/bytes.ts";
 import type { ReplayResult, ReplaySample } from "../../workload/replay-result.ts";
 import type { ReplayFlags } from "../commands/replay.ts";
@@ -27,7 +29,7 @@ function progressBar(done: number): string {
 
 export function summaryOf(result: ReplayResult): string {
   const { bytes, chunks, l1, obligations, seconds, eventLoopDelayMs, policies } = result;
-  return table(`${result.trace}: ${formatCount(result.requests)} requests in ${formatSeconds(seconds)}`, [
+  return table(`${basename(result.trace)}: ${formatCount(result.requests)} requests in ${formatSeconds(seconds)}`, [
     ["prefix hits", `${formatCount(chunks.hit)} of ${formatCount(chunks.requested)} chunks = ${formatPercent(result.prefixHitRatio)}  (a store that never evicts, from empty: ${formatPercent(result.infinitePrefixHitRatio)})`],
     ["stored", `${formatCount(chunks.stored)} chunks, ${formatBytes(bytes.stored)} (${formatRate(bytes.stored, seconds)})`],
     ["loaded", `${formatBytes(bytes.loaded)} (${formatRate(bytes.loaded, seconds)}), every byte checked: ${formatCount(bytes.wrong)} wrong`],
