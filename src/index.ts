@@ -5,7 +5,21 @@ export { systemClock, VirtualClock, type Clock, type Timer } from "./base/clock.
 export { Counters, type Counter } from "./base/counters.ts";
 export { createLogger, silentLogger, type Logger, type LogLevel } from "./base/log.ts";
 export type { Settlement } from "./controllers/index.ts";
-export { nullBlock, openDevice, type Device, type DeviceLayout, type DeviceLayoutSpec, type MemoryRegion, type OpenDeviceOptions, type ScatterOptions } from "./device/index.ts";
+export {
+  engineKvFormats,
+  engineLayout,
+  nullBlock,
+  openDevice,
+  type CopyOptions,
+  type Device,
+  type DeviceLayout,
+  type DeviceLayoutSpec,
+  type EngineKvFormat,
+  type EngineKvShape,
+  type MemoryRegion,
+  type OpenDeviceOptions,
+  type ScatterOptions,
+} from "./device/index.ts";
 export { KeyBatch } from "./keys/key-batch.ts";
 export { imageFingerprint, type ImageDescription, type ObjectLayout } from "./keys/layout.ts";
 export type { ObjectKey } from "./keys/object-key.ts";

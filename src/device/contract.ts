@@ -41,7 +41,12 @@ export interface DeviceLayout {
   readonly blocksPerObject: number;
 }
 
-export interface ScatterOptions {
+export interface CopyOptions {
+  /** Aborted before the call: rejects with ABORT_ERR and nothing is copied. A copy that runs is never given up. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ScatterOptions extends CopyOptions {
   /** The first tokens of the first object stay as they are: the engine has them already. */
   readonly skipTokens?: number;
 }
@@ -59,7 +64,7 @@ export interface Device {
   registerLayout(spec: DeviceLayoutSpec): DeviceLayout;
   unregisterLayout(layout: DeviceLayout): void;
   /** Blocks -> slots, checksums included. */
-  gather(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array): Promise<void>;
+  gather(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array, options?: CopyOptions): Promise<void>;
   /** Slots -> blocks. */
   scatter(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array, options?: ScatterOptions): Promise<void>;
   /** Waits for running copies, then lets the memory go. Idempotent. */

@@ -1,7 +1,7 @@
-import { ClosedError, NativeError } from "../base/errors.ts";
+import { AbortError, ClosedError, NativeError } from "../base/errors.ts";
 import { ItemStatus, type NativeArena, type NativeCpuDevice, type SlotRefs } from "../native/binding.ts";
 import type { NativeRuntime } from "../native/runtime.ts";
-import type { Device, DeviceLayout, DeviceLayoutSpec, ScatterOptions } from "./contract.ts";
+import type { CopyOptions, Device, DeviceLayout, DeviceLayoutSpec, ScatterOptions } from "./contract.ts";
 
 /** How regions are chosen by (plane, layer); the native layer's pointerMode. */
 const oneRegion = 0;
@@ -48,12 +48,12 @@ export class CpuDevice implements Device {
     for (const regionId of regionIds) this.#native.unregisterMemory(regionId);
   }
 
-  gather(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array): Promise<void> {
-    return this.#copy("gather", layout, refs, blockIds, (opId) => this.#native.gather(opId, layout.id, arena, refs, blockIds));
+  gather(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array, options: CopyOptions = {}): Promise<void> {
+    return this.#copy("gather", layout, refs, blockIds, options, (opId) => this.#native.gather(opId, layout.id, arena, refs, blockIds));
   }
 
   scatter(layout: DeviceLayout, arena: NativeArena, refs: SlotRefs, blockIds: Int32Array, options: ScatterOptions = {}): Promise<void> {
-    return this.#copy("scatter", layout, refs, blockIds, (opId) => this.#native.scatter(opId, layout.id, arena, refs, blockIds, options.skipTokens ?? 0));
+    return this.#copy("scatter", layout, refs, blockIds, options, (opId) => this.#native.scatter(opId, layout.id, arena, refs, blockIds, options.skipTokens ?? 0));
   }
 
   close(): Promise<void> {
@@ -67,7 +67,8 @@ export class CpuDevice implements Device {
     this.#native.close();
   }
 
-  async #copy(what: string, layout: DeviceLayout, refs: SlotRefs, blockIds: Int32Array, submit: (opId: number) => void): Promise<void> {
+  async #copy(what: string, layout: DeviceLayout, refs: SlotRefs, blockIds: Int32Array, { signal }: CopyOptions, submit: (opId: number) => void): Promise<void> {
+    if (signal?.aborted) throw new AbortError(signal.reason);
     this.#requireOpen();
     this.#regionsOf(layout);
     const objects = refs.length / 2;

@@ -3,7 +3,8 @@ import type { NativeRuntime } from "../native/runtime.ts";
 import type { Device } from "./contract.ts";
 import { CpuDevice } from "./cpu-device.ts";
 
-export { nullBlock, type Device, type DeviceLayout, type DeviceLayoutSpec, type MemoryRegion, type ScatterOptions } from "./contract.ts";
+export { nullBlock, type Device, type DeviceLayout, type DeviceLayoutSpec, type MemoryRegion, type ScatterOptions, type CopyOptions } from "./contract.ts";
+export { engineKvFormats, engineLayout, type EngineKvFormat, type EngineKvShape } from "./layouts.ts";
 
 const kinds: readonly string[] = ["cpu"];
 

@@ -238,6 +238,19 @@ test("a layout of another device, or one that is gone, is refused", async (conte
   await other.close();
 });
 
+test("a signal that is aborted before the call stops it; one that fires later does not", async (context) => {
+  const { device, arena } = bench(context);
+  const layout = device.registerLayout(specOf(plain, noise));
+  const refs = slots(arena, layout.imageBytes, 1);
+  const reason = new Error("no longer wanted");
+  await assert.rejects(device.gather(layout, arena, refs, Int32Array.of(0, 1), { signal: AbortSignal.abort(reason) }), { code: "ABORT_ERR", cause: reason });
+  assert.equal(arena.stats().slotsInIo, 0);
+  const controller = new AbortController();
+  const copying = device.gather(layout, arena, refs, Int32Array.of(0, 1), { signal: controller.signal });
+  controller.abort();
+  await copying;
+});
+
 test("an unknown kind of device is refused, with the known ones", (context) => {
   const { runtime } = bench(context);
   assert.throws(() => openDevice({ kind: "cpi" as "cpu", runtime }), /kind must be one of cpu, got "cpi"/);
