@@ -9,6 +9,7 @@
       "native/core/copy_plan.cc",
       "native/core/cpu_device.cc",
       "native/core/crc32c.cc",
+      "native/core/crc32c_avx512.cc",
       "native/core/engine.cc",
       "native/core/extent_allocator.cc",
       "native/core/file_engine.cc",

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #define KVFERRY_CRC_X86 1
 #elif defined(__aarch64__)
@@ -14,10 +13,16 @@
 #define KVFERRY_CRC_ARM 1
 #endif
 
+#include "cpu_features.h"
+#include "crc32c_avx512.h"
+#include "crc32c_math.h"
+
 namespace kvferry {
 namespace {
 
-constexpr uint32_t kPolynomial = 0x82f63b78;  // reflected
+using crc32c_math::kPolynomial;
+using crc32c_math::MultiplyModP;
+using crc32c_math::ZeroBytes;
 
 using Function = uint32_t (*)(uint32_t crc, const uint8_t* data, size_t bytes) noexcept;
 
@@ -58,44 +63,6 @@ uint32_t Software(uint32_t crc, const uint8_t* data, size_t bytes) noexcept {
   }
   for (; bytes > 0; ++data, --bytes) crc = (crc >> 8) ^ t[0][(crc ^ *data) & 0xff];
   return crc;
-}
-
-// ---- arithmetic modulo the polynomial, for combining ----
-
-/// a * b mod P, both reflected (bit 31 is x^0).
-constexpr uint32_t MultiplyModP(uint32_t a, uint32_t b) {
-  uint32_t product = 0;
-  for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
-    if ((a & bit) != 0) product ^= b;
-    b = (b >> 1) ^ ((b & 1) != 0 ? kPolynomial : 0);
-  }
-  return product;
-}
-
-struct Powers {
-  /// x^(8 * 2^n) mod P: appending 2^n zero bytes.
-  uint32_t zero_bytes[64];
-};
-
-constexpr Powers MakePowers() {
-  Powers powers{};
-  uint32_t power = 1u << 23;  // x^8
-  for (int n = 0; n < 64; ++n) {
-    powers.zero_bytes[n] = power;
-    power = MultiplyModP(power, power);
-  }
-  return powers;
-}
-
-constexpr Powers kPowers = MakePowers();
-
-/// x^(8 * bytes) mod P.
-constexpr uint32_t ZeroBytes(uint64_t bytes) {
-  uint32_t power = 1u << 31;  // x^0
-  for (int n = 0; bytes != 0; ++n, bytes >>= 1) {
-    if ((bytes & 1) != 0) power = MultiplyModP(power, kPowers.zero_bytes[n]);
-  }
-  return power;
 }
 
 // ---- hardware: three streams, because the crc instruction takes three cycles and starts every cycle ----
@@ -170,6 +137,20 @@ KVFERRY_CRC_TARGET uint32_t Hardware(uint32_t crc, const uint8_t* data, size_t b
 
 #endif
 
+#if defined(KVFERRY_CRC_X86)
+/// Vectors for what is long enough to pay for folding them at the end, the crc instruction for the rest.
+uint32_t Vector(uint32_t crc, const uint8_t* data, size_t bytes) noexcept {
+  constexpr size_t kLeast = 1024;
+  if (bytes >= kLeast) {
+    const size_t whole = bytes / kAvx512Step * kAvx512Step;
+    crc = Avx512Crc32c(crc, data, whole);
+    data += whole;
+    bytes -= whole;
+  }
+  return Hardware(crc, data, bytes);
+}
+#endif
+
 struct Choice {
   Function function;
   const char* name;
@@ -177,9 +158,8 @@ struct Choice {
 
 Choice Choose() noexcept {
 #if defined(KVFERRY_CRC_X86)
-  // CPUID is asked here and not by __builtin_cpu_supports: not every compiler runtime that we link has its table.
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_SSE4_2) != 0) return {Hardware, "sse4.2"};
+  if (HasAvx512Crc32c()) return {Vector, "avx512-vpclmulqdq"};
+  if (cpu_features::HasSse42()) return {Hardware, "sse4.2"};
 #elif defined(KVFERRY_CRC_ARM)
   if ((getauxval(AT_HWCAP) & HWCAP_CRC32) != 0) return {Hardware, "armv8-crc"};
 #endif
@@ -198,6 +178,13 @@ uint32_t Crc32cExtend(uint32_t crc, const void* data, size_t bytes) noexcept { r
 uint32_t Crc32cCombine(uint32_t crc_a, uint32_t crc_b, uint64_t bytes_b) noexcept { return MultiplyModP(ZeroBytes(bytes_b), crc_a) ^ crc_b; }
 
 const char* Crc32cImplementation() noexcept { return Chosen().name; }
+
+uint32_t Crc32cScalar(uint32_t crc, const void* data, size_t bytes) noexcept {
+#if defined(KVFERRY_CRC_X86)
+  if (cpu_features::HasSse42()) return ~Hardware(~crc, static_cast<const uint8_t*>(data), bytes);
+#endif
+  return Crc32cExtend(crc, data, bytes);
+}
 
 uint32_t Crc32cSoftware(uint32_t crc, const void* data, size_t bytes) noexcept { return ~Software(~crc, static_cast<const uint8_t*>(data), bytes); }
 

@@ -20,8 +20,11 @@ inline uint32_t Crc32c(const void* data, size_t bytes) noexcept { return Crc32cE
 /// The checksum of a followed by b from their checksums and the length of b, in O(log bytes_b).
 uint32_t Crc32cCombine(uint32_t crc_a, uint32_t crc_b, uint64_t bytes_b) noexcept;
 
-/// For doctor and bug reports: "sse4.2", "armv8-crc" or "software".
+/// For doctor and bug reports: "avx512-vpclmulqdq", "sse4.2", "armv8-crc" or "software".
 const char* Crc32cImplementation() noexcept;
+
+/// The crc instruction without vectors, where there is one; tests compare it with the others.
+uint32_t Crc32cScalar(uint32_t crc, const void* data, size_t bytes) noexcept;
 
 /// The table-driven implementation, whatever the processor offers; tests compare the others with it.
 uint32_t Crc32cSoftware(uint32_t crc, const void* data, size_t bytes) noexcept;

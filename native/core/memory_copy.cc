@@ -8,6 +8,7 @@
 #endif
 
 #include "crc32c.h"
+#include "crc32c_avx512.h"
 
 namespace kvferry {
 namespace {
