@@ -12,6 +12,7 @@
 #include "crc32c.h"
 #include "engine_binding.h"
 #include "env_data.h"
+#include "file_lock_binding.h"
 #include "hash_binding.h"
 #include "intern_table_binding.h"
 #include "napi_setup.h"
@@ -57,6 +58,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", KVFERRY_VERSION);
   exports.Set("buildInfo", Napi::Function::New<BuildInfo>(env, "buildInfo"));
   InitHashes(env, exports);
+  InitFileLock(env, exports);
   ArenaBinding::Init(env, exports);
   InternTableBinding::Init(env, exports);
   EngineBinding::Init(env, exports);

@@ -30,10 +30,10 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs` of `clock`. */
+/** Resolves after `delayMs` of `clock`; whoever awaits it keeps the process alive. */
 export function sleep(clock: Clock, delayMs: number): Promise<void> {
   return new Promise((resolve) => {
-    clock.setTimer(delayMs, resolve);
+    clock.setTimer(delayMs, resolve, { keepAlive: true });
   });
 }
 

@@ -8,7 +8,6 @@
  */
 import { createHash } from "node:crypto";
 
-import { sleep } from "../../base/clock.ts";
 import { AdapterError, ClosedError } from "../../base/errors.ts";
 import { type Random, SeededRandom } from "../../base/random.ts";
 import type { KeyBatch } from "../../keys/key-batch.ts";
@@ -179,12 +178,16 @@ class FaultInjectAdapter implements L2Adapter {
   }
 
   /** close() cuts delays short, as it does hangs. */
-  async #delay(delayMs: number): Promise<void> {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => (release = resolve));
-    this.#hung.add(release);
-    await Promise.race([sleep(this.#context.clock, delayMs), released]);
-    this.#hung.delete(release);
+  #delay(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        this.#hung.delete(end);
+        resolve();
+      };
+      const timer = this.#context.clock.setTimer(delayMs, end, { keepAlive: true });
+      this.#hung.add(end);
+    });
   }
 
   #strikes(fault: string, probability: number): boolean {

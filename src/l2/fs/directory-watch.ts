@@ -52,7 +52,7 @@ export class DirectoryWatch {
       if (!(await stat(basePath)).isDirectory()) return false;
       if (!(await this.#lock.held())) {
         this.#lock.abandon();
-        this.#lock = await OwnerLock.take(basePath, context.name, context.clock);
+        this.#lock = await OwnerLock.take(basePath, context.name, context.clock, context.native.binding);
       }
       this.#uuid = (await prepareDirectory(basePath, context.name, context.clock)).uuid;
       reopen();

@@ -106,7 +106,7 @@ export async function readNamespaces(basePath: string, namespaces: NamespaceTabl
   return { ids, damaged };
 }
 
-const leftover = /^((kvferry|[0-9a-f]{64})\.json\.\d+\.[0-9a-f-]{36}\.tmp|owner\.lock\.\d+\.\d+)$/;
+const leftover = /^((kvferry|[0-9a-f]{64})\.json\.\d+\.[0-9a-f-]{36}\.tmp|owner\.lock\.(claim\.[0-9a-f]{16}|\d+\.\d+))$/;
 
 /** A small file that is there whole or not at all. */
 async function writeWhole(path: string, text: string): Promise<void> {

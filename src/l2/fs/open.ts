@@ -15,7 +15,7 @@ export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Prom
   const basePath = resolve(spec.base_path);
   try {
     await makeDirectory(basePath);
-    const lock = await OwnerLock.take(basePath, context.name, context.clock);
+    const lock = await OwnerLock.take(basePath, context.name, context.clock, context.native.binding);
     try {
       const marker = await prepareDirectory(basePath, context.name, context.clock);
       const described = await readNamespaces(basePath, context.namespaces);

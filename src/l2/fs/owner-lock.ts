@@ -1,22 +1,27 @@
 /**
- * One directory, one owner: `owner.lock` names the process that writes there. A lock whose process is gone (another boot, no such pid, or
- * a pid that was given to a younger process) is taken over at once, so that a SIGKILLed owner costs nobody a wait.
+ * One directory, one owner: `owner.lock` is locked through the kernel and names the process that writes there. The kernel lets go when that
+ * process ends in any way, so that a SIGKILLed owner costs nobody a wait, also across containers on one host.
  *
- * Pids of another PID namespace (a container) or host mean nothing here. Such an owner renews the file's time every few seconds, and is
- * believed dead when it has not for `silentOwnerMs`.
+ * Where the file system has no locks (some network mounts) the file itself is the lock: made exclusively, and taken over at once from a
+ * process that is gone (another boot, no such pid, or a pid that was given to a younger process). Pids of another PID namespace or host mean
+ * nothing here; such an owner renews the file's time every few seconds, and is believed dead when it has not for `silentOwnerMs`.
  */
+import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
-import { type FileHandle, link, open, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
+import { type FileHandle, link, open, readFile, rename, stat, truncate, unlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { getSystemErrorName } from "node:util";
 
-import type { Clock, Timer } from "../../base/clock.ts";
+import { type Clock, sleep, type Timer } from "../../base/clock.ts";
 import { AdapterError } from "../../base/errors.ts";
 
 export const ownerLockName = "owner.lock";
 const renewMs = 5_000;
 export const silentOwnerMs = 20_000;
-const takeOverRounds = 8;
+const takeOverRounds = 200;
+const retryMs = 5;
+const noLocks = ["ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL"];
 
 export interface Owner {
   readonly pid: number;
@@ -28,30 +33,53 @@ export interface Owner {
   readonly since: string;
 }
 
+/** The kernel's locks: NativeBinding's lockFile and unlockFile. */
+export interface KernelLocks {
+  lockFile(path: string): number;
+  unlockFile(handle: number): boolean;
+}
+
 export class OwnerLock {
   readonly #path: string;
-  readonly #clock: Clock;
   readonly #text: string;
+  readonly #clock: Clock;
+  readonly #unlock: (() => void) | undefined;
   #timer: Timer | undefined;
   #abandoned = false;
 
-  private constructor(path: string, clock: Clock, text: string) {
+  private constructor(path: string, text: string, clock: Clock, unlock: (() => void) | undefined) {
     this.#path = path;
-    this.#clock = clock;
     this.#text = text;
-    this.#renewLater();
+    this.#clock = clock;
+    this.#unlock = unlock;
+    if (unlock === undefined) this.#renewLater();
   }
 
   /** Takes the lock of `directory`, or throws AdapterError KVFERRY_ADAPTER_OWNED that names the owner. */
-  static async take(directory: string, adapter: string, clock: Clock): Promise<OwnerLock> {
+  static async take(directory: string, adapter: string, clock: Clock, kernel: KernelLocks): Promise<OwnerLock> {
     const path = join(directory, ownerLockName);
     const text = `${JSON.stringify(thisProcess(clock))}\n`;
+    const handle = kernel.lockFile(path);
+    if (handle > 0) {
+      await writeFile(path, text);
+      return new OwnerLock(path, text, clock, () => kernel.unlockFile(handle));
+    }
+    const errno = getSystemErrorName(handle);
+    if (errno === "EAGAIN") throw ownedError(adapter, directory, (await readOwner(directory))?.owner);
+    if (!noLocks.includes(errno)) throw Object.assign(new Error(`${errno} from locking ${path}`), { code: errno });
+    return this.#takeByFile(directory, adapter, clock, text);
+  }
+
+  static async #takeByFile(directory: string, adapter: string, clock: Clock, text: string): Promise<OwnerLock> {
+    const path = join(directory, ownerLockName);
     for (let round = 0; round < takeOverRounds; round++) {
-      if (await createExclusively(path, text)) return new OwnerLock(path, clock, text);
+      if (await createExclusively(path, text)) return new OwnerLock(path, text, clock, undefined);
       const held = await readOwner(directory);
       if (held === undefined) continue;
-      if (await isAlive(held.owner, path, clock)) throw ownedError(adapter, directory, held.owner);
-      await removeIfUnchanged(path, held.text);
+      // An empty file is what lockFile made before it was told that there are no locks here, or what a kernel-locked owner left.
+      if (held.text !== "" && (await isAlive(held.owner, path, clock))) throw ownedError(adapter, directory, held.owner);
+      if (await replaceDead(path, held.text, text, clock)) return new OwnerLock(path, text, clock, undefined);
+      await sleep(clock, retryMs);
     }
     throw new AdapterError(adapter, `${path} changes hands too fast: several processes want this directory`, { code: "KVFERRY_ADAPTER_OWNED", retryable: true });
   }
@@ -61,15 +89,20 @@ export class OwnerLock {
     return (await readText(this.#path)) === this.#text;
   }
 
-  /** Stops renewing a lock whose directory is gone. */
+  /** Lets go of a lock whose directory is gone. */
   abandon(): void {
+    if (this.#abandoned) return;
     this.#abandoned = true;
     this.#timer?.cancel();
+    this.#unlock?.();
   }
 
   async release(): Promise<void> {
+    if (this.#abandoned) return;
+    // A locked file is emptied and stays: to unlink it would let two processes lock two files of one name.
+    if (this.#unlock !== undefined && (await this.held())) await truncate(this.#path).catch(() => undefined);
     this.abandon();
-    await removeIfUnchanged(this.#path, this.#text);
+    if (this.#unlock === undefined && (await this.held())) await unlink(this.#path);
   }
 
   #renewLater(): void {
@@ -89,6 +122,7 @@ export class OwnerLock {
 export async function readOwner(directory: string): Promise<{ readonly owner: Owner | undefined; readonly text: string } | undefined> {
   const text = await readText(join(directory, ownerLockName));
   if (text === undefined) return undefined;
+  if (text === "") return { owner: undefined, text };
   try {
     const parsed = JSON.parse(text) as Owner;
     return { owner: Number.isInteger(parsed?.pid) ? parsed : undefined, text };
@@ -174,19 +208,32 @@ async function createExclusively(path: string, text: string): Promise<boolean> {
   return true;
 }
 
-/** Renames the file away before it is judged, so that two who found the same dead owner cannot both remove a new owner's file. */
-async function removeIfUnchanged(path: string, text: string): Promise<void> {
-  if ((await readText(path)) !== text) return;
-  const aside = `${path}.${process.pid}.${process.hrtime.bigint()}`;
+/**
+ * Puts our text in the place of a dead owner's. Of all who want that, one gets to make the claim, a second link to the dead owner's file:
+ * what the link holds is what was in place when it was made, and nobody else replaces that text while the link is there.
+ */
+async function replaceDead(path: string, deadText: string, text: string, clock: Clock): Promise<boolean> {
+  const claim = `${path}.claim.${createHash("sha256").update(deadText).digest("hex").slice(0, 16)}`;
   try {
-    await rename(path, aside);
+    await link(path, claim);
   } catch (error) {
-    if (["ENOENT", "EROFS"].includes((error as NodeJS.ErrnoException).code ?? "")) return;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return false;
+    if (code !== "EEXIST") throw error;
+    // Left by a taker that died in between: a link's own time is that of its making.
+    const found = await stat(claim).catch(() => undefined);
+    if (found !== undefined && clock.wallMs() - found.ctimeMs > silentOwnerMs) await unlink(claim).catch(() => undefined);
+    return false;
   }
-  // Between the look and the rename the dead owner's file may have become a live one's: then it goes back.
-  if ((await readText(aside)) !== text) await link(aside, path).catch(() => undefined);
-  await unlink(aside);
+  try {
+    if ((await readText(claim)) !== deadText) return false;
+    const own = `${path}.${process.pid}.${process.hrtime.bigint()}`;
+    await createExclusively(own, text);
+    await rename(own, path);
+    return true;
+  } finally {
+    await unlink(claim);
+  }
 }
 
 async function readText(path: string): Promise<string | undefined> {

@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, utimes, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
+import { constants, hostname } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { systemClock } from "../../../src/base/clock.ts";
 import { AdapterError } from "../../../src/base/errors.ts";
-import type { Owner } from "../../../src/l2/fs/owner-lock.ts";
+import { type KernelLocks, type Owner, OwnerLock } from "../../../src/l2/fs/owner-lock.ts";
 import { FsPlace } from "./support.ts";
 
 async function refusal(place: FsPlace): Promise<AdapterError> {
@@ -21,12 +22,29 @@ async function refusal(place: FsPlace): Promise<AdapterError> {
   return assert.fail("the directory was given to a second owner");
 }
 
+/** A file system without locks. */
+const noKernelLocks: KernelLocks = { lockFile: () => -constants.errno.EOPNOTSUPP, unlockFile: () => false };
+
 /** This process's own lock text with changes: what another process would have written. */
-async function ownerText(place: FsPlace, changes: Partial<Owner>): Promise<string> {
-  const adapter = await place.open();
+async function writeOwner(place: FsPlace, changes: Partial<Owner>): Promise<void> {
+  const lock = await takeByFile(place);
   const own = JSON.parse(await readFile(join(place.path, "owner.lock"), "utf8")) as Owner;
-  await adapter.close();
-  return JSON.stringify({ ...own, ...changes });
+  await lock.release();
+  await writeFile(join(place.path, "owner.lock"), JSON.stringify({ ...own, ...changes }));
+}
+
+function takeByFile(place: FsPlace): Promise<OwnerLock> {
+  return OwnerLock.take(place.path, "adapter", systemClock, noKernelLocks);
+}
+
+async function ownedRefusal(attempt: Promise<unknown>): Promise<string> {
+  try {
+    await attempt;
+  } catch (error) {
+    assert.ok(error instanceof AdapterError && error.code === "KVFERRY_ADAPTER_OWNED", String(error));
+    return error.message;
+  }
+  return assert.fail("the directory was given to a second owner");
 }
 
 test("a second adapter on one directory is refused and told who has it", async () => {
@@ -40,40 +58,75 @@ test("a second adapter on one directory is refused and told who has it", async (
   await place.end();
 });
 
-test("a live process on this host is refused by pid and host", async () => {
+test("a live process is refused by pid and host, and once it is killed its directory is taken at once", async () => {
   const place = await FsPlace.create();
+  const writer = spawn(process.execPath, [join(import.meta.dirname, "../../kill/fs-kill-writer.js"), place.path, "0", "auto"], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(writer.stdout, "data");
+  const error = await refusal(place);
+  assert.equal(error.code, "KVFERRY_ADAPTER_OWNED");
+  assert.match(error.message, new RegExp(`process ${writer.pid} on ${hostname()} has it open since`));
+  writer.kill("SIGKILL");
+  await once(writer, "exit");
+  await (await place.open()).close();
+  await place.end();
+});
+
+test("the lock is the kernel's: what the file says does not matter", async () => {
+  const place = await FsPlace.create();
+  await writeFile(join(place.path, "owner.lock"), JSON.stringify({ pid: 1, host: hostname(), bootId: "", pidNamespace: "", startTicks: "1", since: "" }));
+  const adapter = await place.open();
+  await writeFile(join(place.path, "owner.lock"), "{}");
+  assert.equal((await refusal(place)).code, "KVFERRY_ADAPTER_OWNED");
+  await adapter.close();
+  await place.end();
+});
+
+test("without kernel locks: this process and a live one are refused", async () => {
+  const place = await FsPlace.create();
+  const lock = await takeByFile(place);
+  assert.match(await ownedRefusal(takeByFile(place)), /this process has it open already/);
+  await lock.release();
   const other = spawn("sleep", ["60"]);
   await once(other, "spawn");
   const stat = await readFile(`/proc/${other.pid}/stat`, "utf8");
   const startTicks = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  await writeFile(join(place.path, "owner.lock"), await ownerText(place, { pid: other.pid, startTicks }));
-  const error = await refusal(place);
-  assert.equal(error.code, "KVFERRY_ADAPTER_OWNED");
-  assert.match(error.message, new RegExp(`process ${other.pid} on ${hostname()} has it open since`));
+  await writeOwner(place, { pid: other.pid, startTicks });
+  assert.match(await ownedRefusal(takeByFile(place)), new RegExp(`process ${other.pid} on`));
   other.kill("SIGKILL");
   await once(other, "exit");
+  await (await takeByFile(place)).release();
   await place.end();
 });
 
-test("a dead owner's directory is taken at once", async () => {
+test("without kernel locks: a dead owner's directory is taken at once", async () => {
   const place = await FsPlace.create();
-  const path = join(place.path, "owner.lock");
   const dead: Partial<Owner>[] = [{ pid: 2 ** 22 - 1, startTicks: "7" }, { startTicks: "1" }, { bootId: "an earlier boot" }];
   for (const changes of dead) {
-    await writeFile(path, await ownerText(place, changes));
-    await (await place.open()).close();
+    await writeOwner(place, changes);
+    await (await takeByFile(place)).release();
   }
   await place.end();
 });
 
-test("an owner in another container is believed alive while it renews its lock", async () => {
+test("without kernel locks: an owner in another container is believed alive while it renews its lock", async () => {
   const place = await FsPlace.create();
-  const path = join(place.path, "owner.lock");
-  await writeFile(path, await ownerText(place, { pidNamespace: "pid:[1]", pid: 1 }));
-  assert.equal((await refusal(place)).code, "KVFERRY_ADAPTER_OWNED");
+  await writeOwner(place, { pidNamespace: "pid:[1]", pid: 1 });
+  await ownedRefusal(takeByFile(place));
   const longAgo = Date.now() / 1000 - 60;
-  await utimes(path, longAgo, longAgo);
-  await (await place.open()).close();
+  await utimes(join(place.path, "owner.lock"), longAgo, longAgo);
+  await (await takeByFile(place)).release();
+  await place.end();
+});
+
+test("without kernel locks: of many who find a dead owner exactly one gets the directory", async () => {
+  const place = await FsPlace.create();
+  for (let round = 0; round < 20; round++) {
+    await writeOwner(place, { pid: 2 ** 22 - 1, startTicks: "7" });
+    const takers = await Promise.allSettled(Array.from({ length: 6 }, () => takeByFile(place)));
+    const winners = takers.filter((taker) => taker.status === "fulfilled");
+    assert.equal(winners.length, 1, `${winners.length} owners`);
+    await winners[0].value.release();
+  }
   await place.end();
 });
 
