@@ -30,6 +30,8 @@ export class Invariants {
     this.#nextAudit = this.#events + Math.max(1, Math.floor(audit.objects / objectsPerAudit));
     for (const problem of audit.problems) this.#world.fail(problem);
     this.#checkIo(audit.arena.slotsInIo);
+    // Who waits in front of an empty L1 was forgotten (every request of the simulation fits an empty one).
+    if (audit.waiting > 0 && audit.arena.usedBytes === 0) this.#world.fail(`${audit.waiting} requests wait for room in an empty L1`);
     trace.note(`used ${audit.arena.usedBytes} leases ${audit.leases} open ${audit.openObligations}`);
   }
 

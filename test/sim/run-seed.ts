@@ -1,4 +1,6 @@
 import { SeededRandom } from "../../src/base/random.ts";
+import type { NativeBinding } from "../../src/native/binding.ts";
+import { loadBinding } from "../../src/native/load.ts";
 import { NativeRuntime } from "../../src/native/runtime.ts";
 import { openStorage, type StorageConfigInput } from "../../src/storage/index.ts";
 import { closeStorage, runOperator } from "./chaos.ts";
@@ -25,8 +27,9 @@ export interface SeedOptions {
   /** Struck faults are added to these counts. */
   readonly counts?: Map<FaultName, number>;
   readonly print?: (line: string) => void;
-  /** Changes the storage before anything happens: how the tests of the simulation plant a bug. */
-  readonly plant?: (world: World) => void;
+  /** How the tests of the simulation plant a bug: a changed scenario, a changed addon. */
+  readonly adjust?: (plan: SwarmPlan) => SwarmPlan;
+  readonly binding?: NativeBinding;
 }
 
 /** Events after which a run that has not ended is taken for a storm of its own making. */
@@ -34,14 +37,15 @@ const eventsMax = 200_000;
 
 /** Runs one seed from opening to close. Answers what happened; never throws for a broken promise of the storage. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
-  const plan = drawPlan(new SeededRandom(seed * 4));
-  const runtime = new NativeRuntime({ stepped: true });
+  const drawn = drawPlan(new SeededRandom(seed * 4));
+  const plan = options.adjust?.(drawn) ?? drawn;
+  const runtime = new NativeRuntime({ stepped: true }, options.binding ?? loadBinding());
   const world = new World(seed, plan, runtime, options.counts ?? new Map<FaultName, number>(), options.print);
   // A promise that nobody waits for and that rejects is a bug of the control plane; an assertion that fails there arrives here.
   const onRejection = (reason: unknown): void => world.fail(`unhandled rejection: ${(reason as Error).stack ?? String(reason)}`);
   process.on("unhandledRejection", onRejection);
   try {
-    await play(world, options);
+    await play(world);
   } catch (error) {
     world.fail(error instanceof SimFailure ? error.message : `thrown in the run: ${(error as Error).stack ?? String(error)}`);
   } finally {
@@ -52,7 +56,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   return { seed, plan, traceHash: trace.hash, events: trace.events, virtualMs: world.clock.nowMs(), failure, lastLines: trace.last(60) };
 }
 
-async function play(world: World, options: SeedOptions): Promise<void> {
+async function play(world: World): Promise<void> {
   const { plan } = world;
   world.note(JSON.stringify(plan));
   throwBy(world.faults);
@@ -63,7 +67,6 @@ async function play(world: World, options: SeedOptions): Promise<void> {
     runtime: world.runtime,
     memoryLimitBytes: 2 ** 32,
   });
-  options.plant?.(world);
   const invariants = new Invariants(world);
   const clients = [runOperator(world), ...Array.from({ length: plan.clients }, () => runClient(world))];
   await drive(world, invariants, Promise.all(clients));

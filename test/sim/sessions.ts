@@ -90,12 +90,12 @@ async function finishWrite(world: World, handle: WriteHandle): Promise<void> {
   const stored = await world.within("commit", 0, [], () => handle.commit());
   if (stored === undefined) return;
   if (stored.publishedCount + stored.lostRaceCount !== handle.count) world.fail(`a commit of ${handle.count} objects answered ${stored.publishedCount} published and ${stored.lostRaceCount} lost`);
-  void followSettlement(world, stored, committedMs, committedJumpedMs);
+  void followSettlement(world, handle, stored, committedMs, committedJumpedMs);
   if (faults.strikes("double_commit")) await world.within("second commit", 0, ["KVFERRY_STATE"], async () => handle.commit());
 }
 
 /** Every object that a commit published ends in exactly one way, and in time. */
-async function followSettlement(world: World, stored: StoredWrite, committedMs: number, committedJumpedMs: number): Promise<void> {
+async function followSettlement(world: World, handle: WriteHandle, stored: StoredWrite, committedMs: number, committedJumpedMs: number): Promise<void> {
   const { settlements, plan } = world;
   settlements.published += stored.publishedCount;
   settlements.waiting++;
@@ -106,8 +106,18 @@ async function followSettlement(world: World, stored: StoredWrite, committedMs: 
   settlements.dropped += droppedKeys;
   world.note(`settled ${storedKeys}/${failedKeys}/${droppedKeys}`);
   if (storedKeys + failedKeys + droppedKeys !== stored.publishedCount) world.fail(`a commit published ${stored.publishedCount} objects and settled ${storedKeys} + ${failedKeys} + ${droppedKeys}`);
+  if (storedKeys === handle.count && storedKeys > 0) checkStoredEverywhere(world, handle);
   const tookMs = world.clock.nowMs() - committedMs - (world.jumpedMs - committedJumpedMs);
   if (tookMs > plan.storeDeadlineMs + 1) world.fail(`a commit settled after ${tookMs} ms, the store deadline is ${plan.storeDeadlineMs}`);
+}
+
+/** What was reported stored is in every adapter, where adapters tell the truth, stay, and keep what they have. */
+function checkStoredEverywhere(world: World, handle: WriteHandle): void {
+  const { rates } = world.plan;
+  for (const fault of ["store_lie", "lost_behind_back", "load_corrupt", "adapter_added", "adapter_removed", "close_in_the_middle"] as const) if ((rates[fault] ?? 0) > 0) return;
+  for (const adapter of world.adapters)
+    for (const keyIndex of handle.keyIndices)
+      if (!adapter.held.has(keyText(handle.keys, keyIndex))) world.fail(`a key was reported stored and is not in ${adapter.name}`);
 }
 
 // -------------------------------------------------------------------------------------------------------------- reading

@@ -154,5 +154,7 @@ export class World {
   endClientIo(refs: SlotRefs): void {
     for (let offset = 0; offset < refs.length; offset += 2) addTo(this.clientIo, refs[offset], -1);
     this.storage.arena.endIo(refs);
+    // A device's copies end in the completion ring, and its wake-up drains that.
+    this.runtime.drain();
   }
 }
