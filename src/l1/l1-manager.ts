@@ -5,80 +5,9 @@ import type { NativeArena, NativeInternTable } from "../native/binding.ts";
 import { auditL1, type L1Audit } from "./audit.ts";
 import { ClassBytes, type L1Shares } from "./class-bytes.ts";
 import { ReadLease } from "./lease.ts";
+import { countMarks, type L1Counts, type L1Observer } from "./observer.ts";
 import { AdmissionClass, ObjectState, ObjectTable } from "./object-table.ts";
-
-/** Answer to one key of a reservation. */
-export const WriteStatus = {
-  /** A staged slot is the caller's to fill. */
-  granted: 0,
-  /** A complete object of this key is in L1 already. */
-  resident: 1,
-  /** A writer with the same tag is filling one, or the key was named before in this call. */
-  staged: 2,
-  /** No room for this key, or for a key of an earlier chunk. */
-  noRoom: 3,
-} as const;
-export type WriteStatus = (typeof WriteStatus)[keyof typeof WriteStatus];
-
-/** What became of one staged object at commit. */
-export const CommitStatus = {
-  published: 0,
-  /** Another writer's commit came first; this copy was freed (law 3: first commit wins). */
-  lostRace: 1,
-} as const;
-
-export interface ReserveRequest {
-  /** Chunk-major: all keys of a chunk together. */
-  readonly keys: KeyBatch;
-  /** Object bytes per position within a chunk; its length is the number of keys per chunk. */
-  readonly rowSizes: readonly number[];
-  /** The writer: one staged copy per key and tag. */
-  readonly tag: number;
-  /** Leaves L1 when its last lease ends. One for all, or one per key. */
-  readonly temporary: boolean | Uint8Array;
-  readonly charge: AdmissionClass;
-  /** 0 = leave this key alone (it is answered `resident`). Left out = all are wanted. */
-  readonly wanted?: Uint8Array;
-  /** Asked for the bytes that are missing before slots are taken: evicts at once (law 5). */
-  readonly makeRoom?: (bytes: number) => void;
-}
-
-export interface WriteGrant {
-  /** One WriteStatus per key. */
-  readonly statuses: Uint8Array;
-  /** Key indices that were granted, ascending. */
-  readonly keyIndices: Uint32Array;
-  /** Pairs [index, generation] of the granted slots, in the order of keyIndices. */
-  readonly refs: Uint32Array;
-  /** Leading whole chunks in which no key is `noRoom`. */
-  readonly chunks: number;
-}
-
-/** Called inside the call that causes it; must not call back into L1. All ids are live during the call. */
-export interface L1Observer {
-  onReserved?(keyIds: Uint32Array): void;
-  /** Published by a writer, not temporary. */
-  onWritten?(keyIds: Uint32Array, refs: Uint32Array): void;
-  /** Published by a load and leased at once. */
-  onLoaded?(keyIds: Uint32Array): void;
-  onLeased?(keyIds: Uint32Array): void;
-  onReleased?(keyIds: Uint32Array): void;
-  onTouched?(keyIds: Uint32Array): void;
-  /** The key is neither resident nor staged any more. */
-  onRemoved?(keyIds: Uint32Array): void;
-  /** Slots went back to the arena: whoever waits for room may ask again. */
-  onFreed?(): void;
-  /** A staged copy of each key was published or freed: whoever joined it may look. */
-  onUnstaged?(keyIds: Uint32Array): void;
-}
-
-export interface L1Counts {
-  readonly residentObjects: number;
-  readonly stagedObjects: number;
-  readonly leasedObjects: number;
-  readonly temporaryObjects: number;
-  readonly markedForDrop: number;
-}
+import { CommitStatus, findRoom, WriteStatus, type FoundRoom, type ReserveRequest, type WriteGrant } from "./reservation.ts";
 
 const initialScratch = 1024;
 
@@ -106,7 +35,6 @@ export class L1Manager {
   /** Keys that eviction must leave alone while a reservation that names them makes room. */
   readonly #spared = new Set<number>();
   #ids = new Uint32Array(initialScratch);
-  #refs = new Uint32Array(2 * initialScratch);
 
   constructor(arena: NativeArena, keys: NativeInternTable, shares: L1Shares = { store: 0.25, load: 0.25 }) {
     this.arena = arena;
@@ -133,19 +61,14 @@ export class L1Manager {
    * named twice is one key.
    */
   reserve(request: ReserveRequest): WriteGrant {
-    const { keys, rowSizes, tag } = request;
+    const { keys } = request;
     const count = keys.count;
-    const perChunk = rowSizes.length;
-    assert(count % perChunk === 0, "a reservation holds whole chunks");
+    assert(count % request.rowSizes.length === 0, "a reservation holds whole chunks");
     const ids = this.#takeIds(count);
     const inserted = this.keys.intern(keys.records, ids);
-    const statuses = new Uint8Array(count);
-    let needed = this.#classify(ids, tag, statuses, request.wanted);
-    // Keys that are all new to the table cannot be named twice.
-    if (needed > inserted) needed -= this.#markRepeats(ids, statuses);
-    const chunks = this.#chunksWithinLimit(request, ids, statuses, needed);
-    const grant = this.#allocate(request, ids, statuses, needed, chunks);
-    if (grant.keyIndices.length < count) this.#releaseUngranted(ids, statuses);
+    const found = findRoom(this, this.#spared, request, ids, inserted);
+    const grant = this.#stage(request, ids, found);
+    if (grant.keyIndices.length < count) this.#releaseUngranted(ids, found.statuses);
     return grant;
   }
 
@@ -303,14 +226,6 @@ export class L1Manager {
     this.#free(dropped);
   }
 
-  /** Splits off the part of a lease from `first` on and ends it: those objects turned out not to be part of the answer. */
-  trim(lease: ReadLease, first: number): ReadLease {
-    if (first >= lease.slots.length) return lease;
-    const kept = this.lease(lease.slots.subarray(0, first), lease.owner, lease.deliveries, lease.deadlineMs);
-    this.release(lease);
-    return kept;
-  }
-
   /** Tells the observers that these objects were used: the only source of recency. */
   touch(slots: Uint32Array): void {
     if (slots.length > 0) this.#tell((observer) => observer.onTouched, () => this.#idsOf(slots));
@@ -403,18 +318,9 @@ export class L1Manager {
     return { removed: tally[1], pending: tally[2], held: tally[3] };
   }
 
+  /** Costs O(objects). */
   counts(): L1Counts {
-    let temporaryObjects = 0;
-    let markedForDrop = 0;
-    let leasedObjects = 0;
-    for (let id = 1; id <= this.keys.idBound; id++) {
-      const slot = this.table.residentSlot(id);
-      if (slot < 0) continue;
-      if (this.table.leases(slot) > 0) leasedObjects++;
-      if (this.table.isTemporary(slot)) temporaryObjects++;
-      if (this.table.isMarkedForDrop(slot)) markedForDrop++;
-    }
-    return { residentObjects: this.#residentCount, stagedObjects: this.#stagedCount, leasedObjects, temporaryObjects, markedForDrop };
+    return { residentObjects: this.#residentCount, stagedObjects: this.#stagedCount, ...countMarks(this.keys, this.table) };
   }
 
   /** Recounts everything from the rows. Costs O(objects). */
@@ -441,116 +347,29 @@ export class L1Manager {
 
   // --------------------------------------------------------------------------------------------------------- private
 
-  /** Fills `statuses` and returns how many keys need a slot. Those are marked `granted` for now; duplicates become `staged`. */
-  #classify(ids: Uint32Array, tag: number, statuses: Uint8Array, wanted: Uint8Array | undefined): number {
-    let needed = 0;
-    for (let index = 0; index < statuses.length; index++) {
-      const id = ids[index];
-      if (wanted !== undefined && wanted[index] === 0) statuses[index] = WriteStatus.resident;
-      else if (!this.table.hasObjects(id)) needed++;
-      else if (this.table.residentSlot(id) >= 0) statuses[index] = WriteStatus.resident;
-      else if (this.table.stagedSlotOf(id, tag) >= 0) statuses[index] = WriteStatus.staged;
-      else needed++;
-    }
-    return needed;
-  }
-
-  /** A key named twice would be staged twice (LMCache loses the first buffer so, N16): the second becomes `staged`. */
-  #markRepeats(ids: Uint32Array, statuses: Uint8Array): number {
-    const seen = new Set<number>();
-    let repeats = 0;
-    for (let index = 0; index < statuses.length; index++) {
-      if (statuses[index] !== WriteStatus.granted) continue;
-      if (seen.has(ids[index])) {
-        statuses[index] = WriteStatus.staged;
-        repeats++;
-      }
-      seen.add(ids[index]);
-    }
-    return repeats;
-  }
-
-  /** Leading chunks whose new objects fit into what the class may still take; makes room for them where the arena has too little. */
-  #chunksWithinLimit(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, needed: number): number {
-    const { rowSizes, charge, makeRoom } = request;
-    const perChunk = rowSizes.length;
-    const chunkCount = statuses.length / perChunk;
-    const footprints = rowSizes.map((size) => this.bytes.footprint(size));
-    const largest = perChunk === 1 ? footprints[0] : Math.max(...footprints);
-    const room = this.bytes.room(charge, largest);
-    const fitsWhole = needed * largest <= room && perChunk === 1;
-    let neededBytes = fitsWhole ? needed * largest : 0;
-    let chunks = fitsWhole ? chunkCount : 0;
-    for (; chunks < chunkCount; chunks++) {
-      let chunkBytes = 0;
-      for (let row = 0; row < perChunk; row++) if (statuses[chunks * perChunk + row] === WriteStatus.granted) chunkBytes += footprints[row];
-      if (neededBytes + chunkBytes > room) break;
-      neededBytes += chunkBytes;
-    }
-    const missingBytes = neededBytes - (this.bytes.capacityBytes - this.usedBytes);
-    if (missingBytes > 0 && makeRoom !== undefined) this.#makeRoomBeside(ids, statuses, () => makeRoom(missingBytes));
-    return chunks;
-  }
-
-  /** Room for some keys of a request must not come from others of it: they are about to be answered `resident`. */
-  #makeRoomBeside(ids: Uint32Array, statuses: Uint8Array, makeRoom: () => void): void {
-    for (let index = 0; index < statuses.length; index++) if (statuses[index] === WriteStatus.resident) this.#spared.add(ids[index]);
-    try {
-      makeRoom();
-    } finally {
-      this.#spared.clear();
-    }
-  }
-
-  #allocate(request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, needed: number, chunkLimit: number): WriteGrant {
+  /** Stages the slots that were found and tells who listens. */
+  #stage(request: ReserveRequest, ids: Uint32Array, found: FoundRoom): WriteGrant {
     const { rowSizes, tag, temporary, charge } = request;
+    const { statuses, refs, chunks } = found;
     const perChunk = rowSizes.length;
-    let chunks = chunkLimit;
-    const refsByRow = this.#takeSlots(statuses, rowSizes, chunks);
-    for (let row = 0; row < perChunk; row++) chunks = Math.min(chunks, coveredChunks(statuses, row, perChunk, chunks, refsByRow[row].length / 2));
-    for (let index = chunks * perChunk; index < statuses.length; index++) if (statuses[index] === WriteStatus.granted) statuses[index] = WriteStatus.noRoom;
-
-    const keyIndices = new Uint32Array(needed);
-    const refs = new Uint32Array(2 * needed);
-    const reserved = new Uint32Array(needed);
-    const used = new Array<number>(perChunk).fill(0);
+    const count = refs.length / 2;
+    const keyIndices = new Uint32Array(count);
+    const reserved = new Uint32Array(count);
     let granted = 0;
-    for (let index = 0; index < chunks * perChunk; index++) {
+    for (let index = 0; granted < count; index++) {
       if (statuses[index] !== WriteStatus.granted) continue;
-      const row = index % perChunk;
-      const slot = refsByRow[row][used[row]];
-      const generation = refsByRow[row][used[row] + 1];
-      used[row] += 2;
+      const sizeBytes = rowSizes[index % perChunk];
       const isTemporary = typeof temporary === "boolean" ? temporary : temporary[index] !== 0;
-      this.table.stage(slot, generation, ids[index], rowSizes[row], tag, isTemporary, charge);
-      const bytes = this.bytes.footprint(rowSizes[row]);
-      this.bytes.add(charge, bytes);
-      this.#stagedBytes += rowSizes[row];
+      this.table.stage(refs[2 * granted], refs[2 * granted + 1], ids[index], sizeBytes, tag, isTemporary, charge);
+      this.bytes.add(charge, this.bytes.footprint(sizeBytes));
+      this.#stagedBytes += sizeBytes;
       keyIndices[granted] = index;
-      refs[2 * granted] = slot;
-      refs[2 * granted + 1] = generation;
       reserved[granted] = ids[index];
       granted++;
     }
-    for (let row = 0; row < perChunk; row++) {
-      const surplus = refsByRow[row].subarray(used[row]);
-      if (surplus.length > 0) this.arena.free(surplus);
-    }
-    this.#stagedCount += granted;
-    if (granted > 0) for (const observer of this.#observers) observer.onReserved?.(reserved.subarray(0, granted));
-    return { statuses, keyIndices: keyIndices.subarray(0, granted), refs: refs.subarray(0, 2 * granted), chunks };
-  }
-
-  /** Takes the slots that the first `chunks` chunks need, per row; a row may get fewer. */
-  #takeSlots(statuses: Uint8Array, rowSizes: readonly number[], chunks: number): Uint32Array[] {
-    const perChunk = rowSizes.length;
-    return rowSizes.map((sizeBytes, row) => {
-      let count = 0;
-      for (let index = row; index < chunks * perChunk; index += perChunk) if (statuses[index] === WriteStatus.granted) count++;
-      if (count === 0) return new Uint32Array(0);
-      const scratch = perChunk === 1 ? this.#takeRefs(count) : new Uint32Array(2 * count);
-      return scratch.subarray(0, 2 * this.arena.allocate(sizeBytes, count, scratch));
-    });
+    this.#stagedCount += count;
+    if (count > 0) for (const observer of this.#observers) observer.onReserved?.(reserved);
+    return { statuses, keyIndices, refs, chunks };
   }
 
   #releaseUngranted(ids: Uint32Array, statuses: Uint8Array): void {
@@ -672,23 +491,7 @@ export class L1Manager {
     if (this.#ids.length < count) this.#ids = new Uint32Array(2 * count);
     return this.#ids.subarray(0, count);
   }
-
-  #takeRefs(count: number): Uint32Array {
-    if (this.#refs.length < 2 * count) this.#refs = new Uint32Array(4 * count);
-    return this.#refs.subarray(0, 2 * count);
-  }
 }
 
 /** What find() writes for a key that is not resident. */
 export const noSlot = 0xffffffff;
-
-/** Leading chunks for whose `row` the `available` slots suffice. */
-function coveredChunks(statuses: Uint8Array, row: number, perChunk: number, chunks: number, available: number): number {
-  let used = 0;
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    if (statuses[chunk * perChunk + row] !== WriteStatus.granted) continue;
-    if (used === available) return chunk;
-    used++;
-  }
-  return chunks;
-}

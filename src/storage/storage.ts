@@ -19,12 +19,14 @@ import type { ObjectKey } from "../keys/object-key.ts";
 import { Admission, AdmissionClass, L1Manager, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
 import { adapterContext, openL2Adapter, type L2Adapter } from "../l2/index.ts";
 import { NativeRuntime } from "../native/runtime.ts";
-import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies, type PressureAnswer, type StorePolicy } from "../policies/index.ts";
+import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies } from "../policies/index.ts";
 import { AdapterSet } from "./adapter-set.ts";
 import { parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
 import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
+import { configuredAnswer, dropsStored, waitUnder } from "./pressure.ts";
 import { quotaFile } from "./quota-file.ts";
 import { ReadHandle } from "./read-handle.ts";
+import { storageAudit, storageBanner, storageStatus, type StorageParts } from "./report.ts";
 import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
 import { StoredWrite, WriteHandle } from "./write-handle.ts";
 
@@ -176,7 +178,8 @@ export class Storage implements AsyncDisposable {
       tag: storeTag,
       temporary: false,
       charge: AdmissionClass.store,
-      wanted: this.#notHeldEverywhere(grid.keys),
+      // What every adapter holds already would leave L1 at once anyway: copying it would be work for nothing.
+      wanted: this.#dropsStored ? this.#store.heldByAll(grid.keys)?.map((held) => 1 - held) : undefined,
       makeRoom: (bytes) => this.#eviction.makeRoom(bytes),
     };
     const admission = {
@@ -299,51 +302,15 @@ export class Storage implements AsyncDisposable {
 
   /** What a person or a monitor asks. Costs O(objects); not for hot paths. */
   status(): StorageStatus {
-    const arena = this.#l1.arena.stats();
     this.#notePeak();
-    return {
-      l1: {
-        capacityBytes: arena.capacityBytes,
-        usedBytes: arena.usedBytes,
-        peakUsedBytes: this.#peakUsedBytes,
-        stagedBytes: this.#l1.stagedBytes,
-        drainingBytes: arena.drainingBytes,
-        storeBytes: this.#l1.bytes.of(AdmissionClass.store),
-        loadBytes: this.#l1.bytes.of(AdmissionClass.load),
-        leases: this.#l1.leaseCount,
-        openWrites: this.#openWrites.size,
-        waiting: this.#admission.waitingCount,
-        ...this.#l1.counts(),
-        arena,
-      },
-      policies: { store: this.config.l2.storePolicy, prefetch: this.config.l2.prefetchPolicy, eviction: this.config.l1.evictionPolicy },
-      obligations: { openKeys: this.#store.openKeys, unsentBytes: this.#store.unsentBytes, lanes: this.#store.status() },
-      adapters: this.adapters.map((adapter) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
-      engine: this.runtime.stats(),
-      counters: this.counters.snapshot(),
-    };
+    return storageStatus(this.#parts(), this.#peakUsedBytes);
   }
 
   /**
-   * Recounts what is held, by whom, and whether every sum agrees (`problems` is empty then). Costs O(objects): for tests, the simulation
-   * and `kvferry doctor`.
+   * Recounts what is held, by whom, and whether every sum agrees (`problems` is empty then). Costs O(objects): for tests and the simulation.
    */
   audit(): StorageAudit {
-    const l1 = this.#l1.audit();
-    const problems = [...l1.problems];
-    const openParts = this.#store.openKeys;
-    if (l1.openObligations !== openParts) problems.push(`${l1.openObligations} obligations hold objects in L1 and ${openParts} are open`);
-    return {
-      ...l1,
-      problems,
-      openWrites: this.#openWrites.size,
-      waiting: this.#admission.waitingCount,
-      openObligationKeys: openParts,
-      loadsInFlight: this.#prefetch.loadsInFlight,
-      ...this.#prefetch.waiting,
-      saltsWithBytes: this.#eviction.saltCount,
-      arena: this.#l1.arena.stats(false),
-    };
+    return storageAudit(this.#parts());
   }
 
   /** Bytes of L1 in use now, and the most there were. Cheap. */
@@ -359,14 +326,7 @@ export class Storage implements AsyncDisposable {
 
   /** Lines for the start-up banner: what was decided, and what will surprise (law 10). */
   banner(): string[] {
-    const { l1, l2, warnings } = this.config;
-    const engine = this.runtime.stats();
-    return [
-      `L1 ${formatBytes(this.arena.capacityBytes)}, eviction ${l1.evictionPolicy}, store policy ${l2.storePolicy}, prefetch policy ${l2.prefetchPolicy}; largest object ${formatBytes(this.largestObjectBytes())}`,
-      ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
-      ...this.adapters.map((adapter) => `L2 ${adapter.describe()}`),
-      ...warnings.map((warning) => `warning: ${warning}`),
-    ];
+    return storageBanner(this.#parts(), this.largestObjectBytes());
   }
 
   /**
@@ -383,6 +343,21 @@ export class Storage implements AsyncDisposable {
   }
 
   // ---------------------------------------------------------------------------------------------------------- private
+
+  #parts(): StorageParts {
+    return {
+      config: this.config,
+      counters: this.counters,
+      runtime: this.runtime,
+      l1: this.#l1,
+      admission: this.#admission,
+      store: this.#store,
+      prefetch: this.#prefetch,
+      eviction: this.#eviction,
+      adapters: this.adapters,
+      openWriteCount: this.#openWrites.size,
+    };
+  }
 
   async #close(deadlineMs: number): Promise<CloseReport> {
     this.#sweepTimer?.cancel();
@@ -432,11 +407,6 @@ export class Storage implements AsyncDisposable {
     );
   }
 
-  /** 0 per key that every adapter holds already and that would leave L1 at once anyway: copying it would be work for nothing. */
-  #notHeldEverywhere(keys: KeyBatch): Uint8Array | undefined {
-    return this.#dropsStored ? this.#store.heldByAll(keys)?.map((held) => 1 - held) : undefined;
-  }
-
   async #waitForRoom(
     admission: { readonly charge: typeof AdmissionClass.store; readonly saltId: number; readonly attempt: () => WriteGrant | undefined; readonly what: string; readonly signal?: AbortSignal },
     grid: KeyGrid,
@@ -448,7 +418,7 @@ export class Storage implements AsyncDisposable {
     const answer = this.#store.answerPressure(pressure, configuredAnswer(this.config.l2.storePressure, waitMs));
     if (answer.action === "drop_oldest") this.#store.dropOldestUnsent(neededBytes);
     try {
-      return await this.#admission.wait({ ...admission, timeoutMs: answer.action === "drop_newest" ? 0 : answer.action === "wait" ? Math.min(answer.timeoutMs, waitMs) : waitMs });
+      return await this.#admission.wait({ ...admission, timeoutMs: waitUnder(answer, waitMs) });
     } catch (error) {
       if (error instanceof CapacityError) this.#refusedNoRoom.add(grid.cellCount);
       throw error;
@@ -527,17 +497,3 @@ const segmentBytesMax = 2 ** 30;
 const closeDeadlineMs = 30_000;
 /** Adapters get at least this long to close, and what they then answer gets this long to arrive. */
 const adapterCloseMs = 1_000;
-
-/** Whether the policy lets an object go once every adapter has it; asked once, under supervision. */
-function dropsStored(policy: StorePolicy): boolean {
-  try {
-    return policy.decideL1({ storedCount: 1, failedCount: 0, droppedCount: 0 }) === "drop";
-  } catch {
-    // A policy that throws here throws again where it matters, and is counted and reported there.
-    return false;
-  }
-}
-
-function configuredAnswer(action: PressureAnswer["action"], waitMs: number): PressureAnswer {
-  return action === "wait" ? { action, timeoutMs: waitMs } : { action };
-}
