@@ -8,6 +8,7 @@ import { LoadStatus, type L2Adapter } from "../l2/contract.ts";
 import type { AdapterDescriptor, LoadPlan, PrefetchPolicy } from "../policies/contract.ts";
 import { Joins } from "./joins.ts";
 import type { KeyGrid } from "./key-grid.ts";
+import { Loader, loadTag, type AdapterEntry } from "./loader.ts";
 import { PrefetchRequest } from "./prefetch-request.ts";
 
 export interface PrefetchOptions {
@@ -59,14 +60,6 @@ export interface PrefetchDependencies {
   readonly makeRoom: (bytes: number) => void;
 }
 
-interface AdapterEntry {
-  readonly adapter: L2Adapter;
-  readonly descriptor: AdapterDescriptor;
-}
-
-/** The writer tag of loads: one staged copy per key, whoever asked first. */
-export const loadTag = 2;
-
 /**
  * Answers "how much of this prefix can be read": leases what L1 has, joins what is being filled, loads the rest from the adapters, and
  * never later than the deadline. LOOKUP's promise is kept here: what is counted is leased, so a read delivers it.
@@ -86,9 +79,8 @@ export class PrefetchController {
   readonly #hitL1: Counter;
   readonly #hitL2: Counter;
   readonly #deadlines: Counter;
-  readonly #late: Counter;
   readonly #policyErrors: Counter;
-  readonly #loads = new Set<Promise<void>>();
+  readonly #loader: Loader;
   #inFlight = 0;
   #queue: (() => void)[] = [];
   #closed = false;
@@ -103,11 +95,11 @@ export class PrefetchController {
     this.#makeRoom = dependencies.makeRoom;
     this.#options = options;
     this.#joins = new Joins(this.#l1);
+    this.#loader = new Loader(dependencies, this.#adapters, options.loadTimeoutMs);
     this.#requested = this.#counters.counter("kvferry_lookup_requested_cells_total");
     this.#hitL1 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l1" });
     this.#hitL2 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l2" });
     this.#deadlines = this.#counters.counter("kvferry_lookup_deadlines_total");
-    this.#late = this.#counters.counter("kvferry_late_loads_total");
     this.#policyErrors = this.#counters.counter("kvferry_policy_errors_total", { kind: "prefetch", policy: this.#policy.name });
     this.#counters.gauge("kvferry_prefetch_in_flight", () => this.#inFlight);
     this.#counters.gauge("kvferry_prefetch_queue", () => this.#queue.length);
@@ -124,7 +116,7 @@ export class PrefetchController {
 
   /** Loads that an adapter has not answered yet, whether somebody waits for them or not. */
   get loadsInFlight(): number {
-    return this.#loads.size;
+    return this.#loader.inFlight;
   }
 
   /** Requests that hold a turn, that wait for one, and keys whose staged copy somebody waits for. */
@@ -172,12 +164,12 @@ export class PrefetchController {
   async close(deadlineMs: number): Promise<number> {
     this.#closed = true;
     await settlesWithin(this.#clock, this.idle(), deadlineMs);
-    return this.#loads.size;
+    return this.#loader.inFlight;
   }
 
   /** Resolves when no load is in flight. */
   async idle(): Promise<void> {
-    while (this.#loads.size > 0) await Promise.allSettled([...this.#loads]);
+    await this.#loader.idle();
   }
 
   // --------------------------------------------------------------------------------------------------------- resolving
@@ -197,6 +189,8 @@ export class PrefetchController {
     } finally {
       deadline.end();
       request.stopJoining();
+      // An abort is the answer even where the turn ended early, or failed because of it.
+      // oxlint-disable-next-line no-unsafe-finally
       if (request.call.signal?.aborted === true) throw new AbortError(request.call.signal.reason);
     }
   }
@@ -223,7 +217,7 @@ export class PrefetchController {
     const grant = await this.#reserve(request, wanted, deadline, deadlineMs);
     if (grant === undefined) return;
     // A key that became resident or is staged by another load meanwhile is taken or joined like any other.
-    this.#startLoads(request, grant, plan, foundByAdapter);
+    this.#loader.start(grid, grant, plan, foundByAdapter);
     request.joinStaged(this.#joins, wanted);
     if ((await deadline.race(request.joined())) === undefined) this.#deadlines.add(1);
     request.takeResident();
@@ -265,7 +259,7 @@ export class PrefetchController {
         if (found === undefined) foundByAdapter.set(descriptor.index, (found = new Uint8Array(request.call.grid.cellCount)));
         for (let position = 0; position < cells.length; position++) if (answer[position] !== 0) found[cells[position]] = 1;
       } catch (error) {
-        this.#noteAdapterError(descriptor, "lookup", error);
+        this.#loader.noteError(descriptor, "lookup", error);
       }
     });
   }
@@ -335,119 +329,6 @@ export class PrefetchController {
       this.#logger.error("prefetch_policy", `prefetch policy ${this.#policy.name} threw: ${errorText(error)}`);
       return new Uint8Array(keys.count).fill(1);
     }
-  }
-
-  // ------------------------------------------------------------------------------------------------------------ loads
-
-  #startLoads(request: PrefetchRequest, grant: WriteGrant, plan: LoadPlan, foundByAdapter: ReadonlyMap<number, Uint8Array>): void {
-    const { grid } = request.call;
-    for (const [adapterIndex, rows] of plan.fromL2) {
-      const planned = grid.fromRows(rows);
-      const positions: number[] = [];
-      for (let position = 0; position < grant.keyIndices.length; position++) if (planned[grant.keyIndices[position]] !== 0) positions.push(position);
-      if (positions.length === 0) continue;
-      this.#track(this.#load(grid, grant, positions, adapterIndex, foundByAdapter, new Set([adapterIndex])));
-    }
-  }
-
-  #track(load: Promise<void>): void {
-    this.#loads.add(load);
-    void load.finally(() => this.#loads.delete(load));
-  }
-
-  /**
-   * Loads granted positions from one adapter and publishes what came back whole; what did not is tried on the next adapter that reported
-   * it, else freed. Never rejects. Runs on, whoever stops waiting.
-   */
-  async #load(
-    grid: KeyGrid,
-    grant: WriteGrant,
-    positions: readonly number[],
-    adapterIndex: number,
-    foundByAdapter: ReadonlyMap<number, Uint8Array>,
-    tried: ReadonlySet<number>,
-  ): Promise<void> {
-    const entry = this.#adapters.find(({ descriptor }) => descriptor.index === adapterIndex);
-    const refs = new Uint32Array(2 * positions.length);
-    const sizes = new Uint32Array(positions.length);
-    const cells = positions.map((position) => grant.keyIndices[position]);
-    for (let index = 0; index < positions.length; index++) {
-      refs[2 * index] = grant.refs[2 * positions[index]];
-      refs[2 * index + 1] = grant.refs[2 * positions[index] + 1];
-      sizes[index] = grid.sizeOf(cells[index]);
-    }
-    const keys = cells.length === grid.cellCount ? grid.keys : grid.keys.pick(cells);
-    const statuses = entry === undefined ? undefined : await this.#callLoad(entry, { keys, arena: this.#l1.arena, slots: refs, sizes });
-    // The adapter never answered, and the slots were given up to draining already.
-    if (statuses === "abandoned") return;
-    const loaded: number[] = [];
-    const failed: number[] = [];
-    for (let index = 0; index < positions.length; index++) (statuses?.[index] === LoadStatus.loaded ? loaded : failed).push(index);
-    if (loaded.length > 0) this.#publish(pickRefs(refs, loaded));
-    if (failed.length === 0) return;
-    const next = nextAdapter(failed, cells, foundByAdapter, tried);
-    for (const [index, group] of next) {
-      if (index === undefined) this.#l1.abort(pickRefs(refs, group), loadTag);
-      else
-        await this.#load(grid, grant, group.map((position) => positions[position]), index, foundByAdapter, new Set([...tried, index]));
-    }
-  }
-
-  #publish(refs: Uint32Array): void {
-    const before = this.#l1.leaseCount;
-    this.#l1.commitLoaded(refs, loadTag);
-    if (this.#l1.leaseCount === before) this.#late.add(refs.length / 2);
-  }
-
-  /** The adapter's answer, undefined when it failed, or "abandoned" after loadTimeoutMs: then the staged slots are freed and drain. */
-  async #callLoad({ adapter, descriptor }: AdapterEntry, batch: Parameters<L2Adapter["load"]>[0]): Promise<Uint8Array | undefined | "abandoned"> {
-    const abort = new AbortController();
-    const { arena } = this.#l1;
-    // I/O on the slots until the adapter answers, whatever becomes of the request (law 2).
-    arena.beginIo(batch.slots);
-    let abandoned = false;
-    const answer = (async (): Promise<Uint8Array | undefined> => {
-      try {
-        const statuses = await adapter.load(batch, { signal: abort.signal });
-        if (!(statuses instanceof Uint8Array) || statuses.length !== batch.keys.count)
-          throw new TypeError(`load must answer one status per key (${batch.keys.count})`);
-        this.#countMisses(descriptor, statuses);
-        return statuses;
-      } catch (error) {
-        this.#noteAdapterError(descriptor, "load", error);
-        return undefined;
-      } finally {
-        arena.endIo(batch.slots);
-        if (abandoned) this.#admission.pumpSoon();
-      }
-    })();
-    this.#track(answer.then(() => undefined));
-    let timer: Timer | undefined;
-    const timeout = new Promise<"abandoned">((resolve) => {
-      timer = this.#clock.setTimer(this.#options.loadTimeoutMs, () => {
-        abandoned = true;
-        abort.abort(new Error("the load's time has run out"));
-        this.#counters.counter("kvferry_load_timeouts_total", { adapter: descriptor.name }).add(1);
-        this.#l1.abort(batch.slots, loadTag);
-        resolve("abandoned");
-      });
-    });
-    const first = await Promise.race([answer, timeout]);
-    timer?.cancel();
-    return first;
-  }
-
-  #countMisses(descriptor: AdapterDescriptor, statuses: Uint8Array): void {
-    for (const status of statuses) {
-      if (status === LoadStatus.loaded) continue;
-      const reason = loadReasons[status] ?? "failed";
-      this.#counters.counter("kvferry_load_misses_total", { adapter: descriptor.name, reason }).add(1);
-    }
-  }
-
-  #noteAdapterError(descriptor: AdapterDescriptor, call: string, error: unknown): void {
-    this.#counters.counter("kvferry_adapter_errors_total", { adapter: descriptor.name, call }).add(1);
-    this.#logger.warn(`adapter_${call}`, `${descriptor.name}: ${call} failed: ${errorText(error)}`);
   }
 
   // ----------------------------------------------------------------------------------------------------------- answer
@@ -522,37 +403,3 @@ function isAllFound(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number
 
 /** How often a request asks on after what it joined was aborted. */
 const joinRoundsMax = 3;
-
-const loadReasons: Record<number, string> = {
-  [LoadStatus.missing]: "missing",
-  [LoadStatus.corrupt]: "corrupt",
-  [LoadStatus.foreign]: "foreign",
-  [LoadStatus.failed]: "failed",
-};
-
-function pickRefs(refs: Uint32Array, positions: readonly number[]): Uint32Array {
-  const picked = new Uint32Array(2 * positions.length);
-  for (let index = 0; index < positions.length; index++) {
-    picked[2 * index] = refs[2 * positions[index]];
-    picked[2 * index + 1] = refs[2 * positions[index] + 1];
-  }
-  return picked;
-}
-
-/** Groups failed positions by the next adapter (ascending index) that reported their cell and was not tried; undefined = nobody is left. */
-function nextAdapter(
-  failed: readonly number[],
-  cells: readonly number[],
-  foundByAdapter: ReadonlyMap<number, Uint8Array>,
-  tried: ReadonlySet<number>,
-): Map<number | undefined, number[]> {
-  const indices = [...foundByAdapter.keys()].filter((index) => !tried.has(index)).sort((a, b) => a - b);
-  const groups = new Map<number | undefined, number[]>();
-  for (const position of failed) {
-    const next = indices.find((index) => foundByAdapter.get(index)?.[cells[position]] === 1);
-    const group = groups.get(next);
-    if (group === undefined) groups.set(next, [position]);
-    else group.push(position);
-  }
-  return groups;
-}

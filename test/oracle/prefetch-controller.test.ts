@@ -106,7 +106,10 @@ withVectors<{ cases: Case[] }>("prefetch-controller", ({ cases }) => {
         const count = (bits: string[]) => bits.join("").split("1").length - 1;
         assert.ok(count(ours) >= count(run.hit), `${at}: ${ours.join(" ")} hits less than ${run.hit.join(" ")}`);
       }
-      for (let reader = 0; reader < run.readers; reader++) assert.equal(read.live, true, `${at}: the lease stands until all readers have retrieved`), read.deliver(`reader ${reader}`);
+      for (let reader = 0; reader < run.readers; reader++) {
+        assert.equal(read.live, true, `${at}: the lease stands until all readers have retrieved`);
+        read.deliver(`reader ${reader}`);
+      }
       assert.equal(read.live, false, at);
       if (isExact && run.lockMode === "LOCK") assert.equal(storage.usage.usedBytes, run.usedAfterReads, `${at}: what stays in L1`);
       await storage.close({ deadlineMs: 0 });
