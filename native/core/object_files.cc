@@ -240,6 +240,18 @@ Status ObjectFiles::RegisterNamespace(uint32_t id, const Digest& digest, std::st
   return {};
 }
 
+void ObjectFiles::Close() {
+  if (closed_) return;
+  closed_ = true;
+  last_direct_io_ = {directory_->direct_io(), directory_->direct_io_reason()};
+  directory_.reset();
+}
+
+ObjectFiles::DirectIo ObjectFiles::direct_io() const {
+  if (closed_) return last_direct_io_;
+  return {directory_->direct_io(), directory_->direct_io_reason()};
+}
+
 Status ObjectFiles::CheckOpen() const { return closed_ ? Status::Closed("the object files are closed") : Status(); }
 
 Status ObjectFiles::KeysOf(const uint8_t* records, size_t record_bytes, std::vector<KeyedObject>* keys) const {

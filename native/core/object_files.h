@@ -48,7 +48,14 @@ class ObjectFiles {
   ObjectFiles(const ObjectFiles&) = delete;
   ObjectFiles& operator=(const ObjectFiles&) = delete;
 
+  /// Only before Close.
   ObjectDirectory& directory() noexcept { return *directory_; }
+  struct DirectIo {
+    bool used = false;
+    std::string reason;
+  };
+  /// After Close: as it was then.
+  DirectIo direct_io() const;
 
   /// Records of namespace `id` may be used from here on. Registering the same again is free; another digest is refused.
   Status RegisterNamespace(uint32_t id, const Digest& digest, std::string description);
@@ -63,8 +70,8 @@ class ObjectFiles {
   /// The rows of a finished scan, once.
   Status TakeScan(uint32_t op_id, ScanRows* rows);
 
-  /// Starts nothing more. Idempotent.
-  void Close() { closed_ = true; }
+  /// Starts nothing more and lets go of the directory, whose descriptors close with the last running operation. Idempotent.
+  void Close();
   bool closed() const noexcept { return closed_; }
 
  private:
@@ -99,6 +106,7 @@ class ObjectFiles {
   std::shared_ptr<Scans> scans_;
   std::map<uint32_t, std::shared_ptr<const Namespace>> namespaces_;
   bool closed_ = false;
+  DirectIo last_direct_io_;
 };
 
 }  // namespace kvferry

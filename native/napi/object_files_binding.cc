@@ -107,8 +107,9 @@ void ObjectFilesBinding::RegisterNamespace(const Napi::CallbackInfo& info) {
 
 Napi::Value ObjectFilesBinding::DirectIoState(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
-  object.Set("used", files_->directory().direct_io());
-  object.Set("reason", files_->directory().direct_io_reason());
+  const ObjectFiles::DirectIo direct_io = files_->direct_io();
+  object.Set("used", direct_io.used);
+  object.Set("reason", direct_io.reason);
   return object;
 }
 
