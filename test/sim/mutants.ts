@@ -1,7 +1,7 @@
 /** Bugs to plant: each of a kind that a rival has had, or that a careless change would make. mutant-main.ts runs one, mutants.test.ts all. */
 import { Counter } from "../../src/base/counters.ts";
 import { Obligation, type Ending } from "../../src/controllers/index.ts";
-import { StoreLane } from "../../src/controllers/store-lane.ts";
+import { QueueWatch } from "../../src/controllers/queue-watch.ts";
 import { KeyBatch } from "../../src/keys/key-batch.ts";
 import { Admission, L1Manager } from "../../src/l1/index.ts";
 import { ClassBytes } from "../../src/l1/class-bytes.ts";
@@ -78,7 +78,7 @@ export const bugs: readonly Bug[] = [
   { name: "part of a batch goes out under other keys (LMCache: another key's bytes under a valid key)", plant: () => patch(KeyBatch.prototype, "pick", (real) => function (this: KeyBatch, indices) {
     return real.call(this, Array.from(indices).reverse());
   }) },
-  { name: "what waits behind a silent adapter is never ended (LMCache N7)", plant: () => patch(StoreLane.prototype, "takeOverdue", () => () => []) },
+  { name: "what waits behind a silent adapter is never ended (LMCache N7)", plant: () => patch(QueueWatch.prototype, "note", () => function () {}) },
   { name: "a counter falls", plant: () => patch(Counter.prototype, "add", (real) => function (this: Counter, amount: number) {
     real.call(this, this.value > 3 && this.name.endsWith("_total") ? -1 : amount);
   }) },
