@@ -38,6 +38,23 @@ void StreamLines(uint8_t* target, const uint8_t* source, size_t bytes) noexcept 
   std::memcpy(target, source, bytes);
 }
 
+/// Reads once, stores past the cache and folds the checksum in the same loop.
+uint32_t StreamLinesCrc32c(uint8_t* target, const uint8_t* source, size_t bytes, uint32_t crc) noexcept {
+  const size_t head = std::min(bytes, (64 - reinterpret_cast<uintptr_t>(target) % 64) % 64);
+  const size_t whole = (bytes - head) / kAvx512Step * kAvx512Step;
+  const size_t tail = head + whole;
+  if (head > 0) {
+    std::memcpy(target, source, head);
+    crc = Crc32cExtend(crc, source, head);
+  }
+  if (whole > 0) crc = ~Avx512StreamCrc32c(~crc, target + head, source + head, whole);
+  if (tail < bytes) {
+    std::memcpy(target + tail, source + tail, bytes - tail);
+    crc = Crc32cExtend(crc, source + tail, bytes - tail);
+  }
+  return crc;
+}
+
 #else
 
 // AArch64's store pairs already avoid fetching lines that are written whole.
@@ -60,6 +77,9 @@ void StreamFence() noexcept {
 uint32_t StreamBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept {
   auto* to = static_cast<uint8_t*>(target);
   const auto* from = static_cast<const uint8_t*>(source);
+#if defined(__x86_64__)
+  if (HasAvx512Crc32c()) return StreamLinesCrc32c(to, from, bytes, crc);
+#endif
   while (bytes > 0) {
     const size_t piece = std::min(bytes, kChecksumPiece);
     crc = Crc32cExtend(crc, from, piece);
