@@ -40,7 +40,23 @@ export class Sampler {
   #take(): void {
     this.#samples.push(this.#read());
     if (this.#samples.length < samplesMax) return;
-    this.#samples = this.#samples.filter((_, index) => index % 2 === 0);
+    this.#samples = halved(this.#samples);
     this.#intervalMs *= 2;
   }
+}
+
+/** Every second sample, each with the higher of its own and its left-out neighbour's gauges: peaks stay. */
+function halved(samples: readonly ReplaySample[]): ReplaySample[] {
+  const kept: ReplaySample[] = [];
+  for (let index = 0; index < samples.length; index += 2) {
+    const sample = samples[index];
+    const skipped = samples[index - 1] ?? sample;
+    kept.push({
+      ...sample,
+      l1UsedBytes: Math.max(sample.l1UsedBytes, skipped.l1UsedBytes),
+      queuedChunks: Math.max(sample.queuedChunks, skipped.queuedChunks),
+      waitingWriters: Math.max(sample.waitingWriters, skipped.waitingWriters),
+    });
+  }
+  return kept;
 }

@@ -5,10 +5,16 @@ import type { Chart } from "./chart.ts";
 /** More points than pixels only make the file larger. */
 const pointsMax = 560;
 
-/** Samples thinned out evenly, first and last kept. */
+/** Samples thinned out evenly, first and last kept. What goes up and down keeps its highest value of those left out: a peak is what L1 is sized by. */
 export function thin(samples: readonly ReplaySample[]): readonly ReplaySample[] {
   if (samples.length <= pointsMax) return samples;
-  return Array.from({ length: pointsMax }, (_, index) => samples[Math.round((index * (samples.length - 1)) / (pointsMax - 1))]);
+  const indexOf = (point: number): number => Math.round((point * (samples.length - 1)) / (pointsMax - 1));
+  return Array.from({ length: pointsMax }, (_, point) => {
+    const sample = samples[indexOf(point)];
+    if (point === 0 || point === pointsMax - 1) return sample;
+    const bin = samples.slice(indexOf(point - 1) + 1, indexOf(point) + 1);
+    return { ...sample, l1UsedBytes: Math.max(...bin.map((each) => each.l1UsedBytes)), queuedChunks: Math.max(...bin.map((each) => each.queuedChunks)) };
+  });
 }
 
 /** The report's four charts. */

@@ -26,7 +26,7 @@ function samplesOf(count: number): ReplaySample[] {
     requests: index,
     chunksRequested: index * 20,
     chunksHit: index * 5,
-    l1UsedBytes: index === count - 1 ? 0 : (index % 30) * MiB,
+    l1UsedBytes: index === count - 1 ? 0 : index === 1234 ? 31 * MiB : (index % 30) * MiB,
     storedBytes: index * 15 * 16384,
     loadedBytes: index * 5 * 16384,
     queuedChunks: index % 7,
@@ -117,11 +117,12 @@ test("the page needs nothing from anywhere else and lets no text become markup",
   assert.ok(html.includes("a &quot;trace&quot; &amp; &lt;more&gt;") && html.includes("trace&lt;/script&gt;"));
 });
 
-test("a long run keeps its first and last sample and stays small", () => {
+test("a long run keeps its first and last sample and its peaks, and stays small", () => {
   const samples = samplesOf(5000);
   const points = thin(samples);
   assert.ok(points.length <= 560);
   assert.deepEqual([points[0], points.at(-1)], [samples[0], samples.at(-1)]);
+  assert.equal(Math.max(...points.map((sample) => sample.l1UsedBytes)), Math.max(...samples.map((sample) => sample.l1UsedBytes)), "no peak is left out");
   assert.ok(renderReport(result, samples, context).length < 200_000);
 });
 
