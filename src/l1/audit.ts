@@ -23,6 +23,7 @@ export interface L1Audit {
   readonly liveBytes: number;
   readonly leases: number;
   readonly openObligations: number;
+  readonly stagedObjects: number;
   /** Interned keys, and those of them that have an object. More are interned than have objects only while a policy remembers ghosts. */
   readonly internedKeys: number;
   readonly keysWithObjects: number;
@@ -87,7 +88,7 @@ export function auditL1(l1: L1Beliefs): L1Audit {
   compare("bytes in use less draining", arena.usedBytes - arena.drainingBytes, liveBytes);
   if (arena.usedBytes > arena.capacityBytes) problems.push(`${arena.usedBytes} bytes are in use of ${arena.capacityBytes}`);
   if (l1.keys.size < keysWithObjects) problems.push(`${l1.keys.size} keys are interned and ${keysWithObjects} have objects`);
-  return { problems, objects: slots.size, liveBytes, leases: l1.leases.size, openObligations, internedKeys: l1.keys.size, keysWithObjects };
+  return { problems, objects: slots.size, liveBytes, leases: l1.leases.size, openObligations, stagedObjects: stagedCount, internedKeys: l1.keys.size, keysWithObjects };
 }
 
 function countLeases(leases: ReadonlySet<ReadLease>, table: ObjectTable, problems: string[]): Map<number, number> {

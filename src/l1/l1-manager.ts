@@ -104,6 +104,7 @@ export class L1Manager {
         observer.onWritten?.(published.subarray(0, publishedCount), publishedRefs.subarray(0, 2 * publishedCount));
     this.#free(lost);
     for (const observer of this.#observers) observer.onUnstaged?.(unstaged);
+    this.#announceRoom();
     return statuses;
   }
 
@@ -224,6 +225,7 @@ export class L1Manager {
     }
     if (lease.slots.length > 0) this.#tell((observer) => observer.onReleased, () => this.#idsOf(lease.slots));
     this.#free(dropped);
+    if (lease.slots.length > dropped.length) this.#announceRoom();
   }
 
   /** Tells the observers that these objects were used: the only source of recency. */
@@ -268,6 +270,7 @@ export class L1Manager {
       if (this.#isFree(slot)) dropped.push(slot);
     }
     this.#free(dropped);
+    if (refs.length > 2 * dropped.length) this.#announceRoom();
   }
 
   /** True when eviction may take the key's object now. */
@@ -415,6 +418,7 @@ export class L1Manager {
       else if (this.table.charge(slot) === AdmissionClass.load) this.#setCharge(slot, AdmissionClass.none);
     }
     this.#free(dropped);
+    this.#announceRoom();
   }
 
   #remove(ids: Uint32Array, force: boolean): Uint8Array {
@@ -467,7 +471,11 @@ export class L1Manager {
     if (removedCount > 0) for (const observer of this.#observers) observer.onRemoved?.(removed.subarray(0, removedCount));
     this.arena.free(refs);
     this.keys.release(ids);
-    for (const observer of this.#observers) observer.onFreed?.();
+    this.#announceRoom();
+  }
+
+  #announceRoom(): void {
+    for (const observer of this.#observers) observer.onRoom?.();
   }
 
   #idsOf(slots: Uint32Array): Uint32Array {

@@ -13,8 +13,8 @@ export interface L1Observer {
   onTouched?(keyIds: Uint32Array): void;
   /** The key is neither resident nor staged any more. */
   onRemoved?(keyIds: Uint32Array): void;
-  /** Slots went back to the arena: whoever waits for room may ask again. */
-  onFreed?(): void;
+  /** Slots went back to the arena, or can be evicted now, or left a class's share: whoever waits for room may ask again. */
+  onRoom?(): void;
   /** A staged copy of each key was published or freed: whoever joined it may look. */
   onUnstaged?(keyIds: Uint32Array): void;
 }

@@ -147,7 +147,7 @@ export class Storage implements AsyncDisposable {
     );
     this.#adapters = new AdapterSet({ store: this.#store, prefetch: this.#prefetch, clock: this.#clock, logger: this.#logger });
     this.#dropsStored = dropsStored(storePolicy);
-    this.#l1.observe({ onFreed: () => this.#admission.pumpSoon() });
+    this.#l1.observe({ onRoom: () => this.#admission.pumpSoon() });
     this.#stopListening = runtime.onDrained(() => this.#admission.pumpSoon());
     this.#refusedNoRoom = this.counters.counter("kvferry_writes_refused_total", { reason: "no_room" });
     this.#expired = this.counters.counter("kvferry_leases_expired_total");
