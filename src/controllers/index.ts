@@ -5,5 +5,7 @@
 export { EvictionController, type EvictionOptions } from "./eviction-controller.ts";
 export { KeyGrid, type GridRow } from "./key-grid.ts";
 export { Obligation, type Ending, type Settlement } from "./obligation.ts";
-export { loadTag, PrefetchController, type PrefetchAnswer, type PrefetchCall, type PrefetchOptions } from "./prefetch-controller.ts";
-export { StoreController, type StoreOptions } from "./store-controller.ts";
+export { loadTag } from "./loader.ts";
+export { PrefetchController, type PrefetchAnswer, type PrefetchCall, type PrefetchOptions } from "./prefetch-controller.ts";
+export { StoreController } from "./store-controller.ts";
+export type { StoreOptions } from "./store-options.ts";

@@ -1,10 +1,10 @@
-import { settlesWithin, type Clock, type Timer } from "../base/clock.ts";
+import { settlesWithin, type Clock } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { AbortError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { KeyBatch } from "../keys/key-batch.ts";
 import { AdmissionClass, type Admission, type L1Manager, type ReadLease, type WriteGrant } from "../l1/index.ts";
-import { LoadStatus, type L2Adapter } from "../l2/contract.ts";
+import type { L2Adapter } from "../l2/contract.ts";
 import type { AdapterDescriptor, LoadPlan, PrefetchPolicy } from "../policies/contract.ts";
 import { Joins } from "./joins.ts";
 import type { KeyGrid } from "./key-grid.ts";

@@ -13,39 +13,18 @@ import type {
   PressureAnswer,
   StoreDropReason,
   StoreFailureReason,
-  StorePolicy,
   StorePressure,
   StoreTarget,
 } from "../policies/contract.ts";
+import { checkTargets, endingOf, stored } from "./endings.ts";
+import { KnownHoldings } from "./known-holdings.ts";
 import { Obligation, type Ending } from "./obligation.ts";
 import { QueueWatch } from "./queue-watch.ts";
-import { type InFlightTask, StoreLane, type StoreTask } from "./store-lane.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { StorePolicyGuard } from "./store-policy-guard.ts";
+import type { StoreDependencies, StoreOptions } from "./store-options.ts";
+import { batchOf, bytesOf, type InFlightTask, StoreLane, type StoreTask } from "./store-lane.ts";
 
-export interface StoreOptions {
-  /** Tries per key and adapter, the first included. */
-  readonly attemptsMax: number;
-  /** Pause before the second try; doubles with each further one, with jitter. */
-  readonly retryDelayMs: number;
-  /** Keys that may be tried again per second, over all adapters: a dead engine must not double the load. */
-  readonly retryKeysPerSecond: number;
-  /** From commit to the last answer; then the part ends `failed(deadline)`. Its I/O keeps the memory until it is done (law 2). */
-  readonly deadlineMs: number;
-  /** Bytes sent to one adapter and not answered. */
-  readonly bytesInFlightMax: number;
-}
-
-export interface StoreDependencies {
-  readonly l1: L1Manager;
-  readonly policy: StorePolicy;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly counters: Counters;
-  readonly logger: Logger;
-  /** Called when an adapter has let go of slots: memory that drained may be free now. */
-  readonly onIoEnded: () => void;
-}
-
-const stored: Ending = { kind: "stored" };
 const nothingStored = { storedCount: 0, failedCount: 0, droppedCount: 0 };
 
 /**
@@ -55,7 +34,7 @@ const nothingStored = { storedCount: 0, failedCount: 0, droppedCount: 0 };
  */
 export class StoreController {
   readonly #l1: L1Manager;
-  readonly #policy: StorePolicy;
+  readonly #policy: StorePolicyGuard;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #counters: Counters;
@@ -63,16 +42,15 @@ export class StoreController {
   readonly #onIoEnded: () => void;
   readonly #options: StoreOptions;
   readonly #lanes: StoreLane[] = [];
+  readonly #retryBudget: RetryBudget;
+  readonly #known: KnownHoldings;
   readonly #created: Counter;
   readonly #endedStored: Counter;
   readonly #endedFailed: Counter;
   readonly #endedDropped: Counter;
-  readonly #policyErrors: Counter;
   readonly #retried: Counter;
   #openObligations = 0;
   #openKeys = 0;
-  #retryTokens: number;
-  #retryTokensAtMs: number;
   #idleWaiters: (() => void)[] = [];
   #closing = false;
   /** The time for a clean end is over: nothing is tried again. */
@@ -80,20 +58,19 @@ export class StoreController {
 
   constructor(dependencies: StoreDependencies, options: StoreOptions) {
     this.#l1 = dependencies.l1;
-    this.#policy = dependencies.policy;
     this.#clock = dependencies.clock;
     this.#random = dependencies.random;
     this.#counters = dependencies.counters;
     this.#logger = dependencies.logger;
     this.#onIoEnded = dependencies.onIoEnded;
     this.#options = options;
-    this.#retryTokens = options.retryKeysPerSecond;
-    this.#retryTokensAtMs = this.#clock.nowMs();
+    this.#policy = new StorePolicyGuard(dependencies.policy, this.#counters, this.#logger);
+    this.#known = new KnownHoldings(this.#counters, this.#logger);
+    this.#retryBudget = new RetryBudget(this.#clock, options.retryKeysPerSecond);
     this.#created = this.#counters.counter("kvferry_obligations_created_total");
     this.#endedStored = this.#counters.counter("kvferry_obligations_ended_total", { ending: "stored" });
     this.#endedFailed = this.#counters.counter("kvferry_obligations_ended_total", { ending: "failed" });
     this.#endedDropped = this.#counters.counter("kvferry_obligations_ended_total", { ending: "dropped" });
-    this.#policyErrors = this.#counters.counter("kvferry_policy_errors_total", { kind: "store", policy: this.#policy.name });
     this.#retried = this.#counters.counter("kvferry_store_retried_keys_total");
     this.#counters.gauge("kvferry_obligations_open", () => this.#openKeys);
     this.#counters.gauge("kvferry_store_unsent_bytes", () => this.unsentBytes);
@@ -136,7 +113,7 @@ export class StoreController {
    */
   accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation | undefined {
     if (this.#closing) throw new ClosedError("the store controller");
-    if (this.#lanes.length === 0 && this.#ask(() => this.#policy.decideL1(nothingStored)) === "keep") {
+    if (this.#lanes.length === 0 && this.#policy.ask((policy) => policy.decideL1(nothingStored)) === "keep") {
       this.#created.add(keys.count);
       this.#endedStored.add(keys.count);
       return undefined;
@@ -157,8 +134,8 @@ export class StoreController {
 
   /** What the policy says about a write that L1 has no room for. */
   answerPressure(pressure: StorePressure, configured: PressureAnswer): PressureAnswer {
-    if (this.#policy.onPressure === undefined) return configured;
-    return this.#ask(() => this.#policy.onPressure?.(pressure)) ?? configured;
+    if (this.#policy.policy.onPressure === undefined) return configured;
+    return this.#policy.ask((policy) => policy.onPressure?.(pressure)) ?? configured;
   }
 
   /** Bytes of queued tasks that no adapter has been given yet. */
@@ -217,14 +194,7 @@ export class StoreController {
   }
 
   status(): Record<string, unknown>[] {
-    return this.#lanes.map((lane) => ({
-      adapter: lane.descriptor.name,
-      queuedTasks: lane.queuedTasks,
-      unsentBytes: lane.unsentBytes,
-      inFlightTasks: lane.inFlight.size,
-      inFlightBytes: lane.inFlightBytes,
-      retryingTasks: lane.retrying.size,
-    }));
+    return this.#lanes.map((lane) => lane.status());
   }
 
   // ---------------------------------------------------------------------------------------------------------- routing
@@ -233,14 +203,13 @@ export class StoreController {
   #route(obligation: Obligation): [StoreLane, StoreTask][] {
     const lanes = this.#lanes.filter((lane) => lane.live);
     const descriptors = lanes.map((lane) => lane.descriptor);
-    const targets = lanes.length === 0 ? [] : this.#ask(() => checkTargets(this.#policy.selectStoreTargets(obligation.keys, descriptors)));
+    const targets = lanes.length === 0 ? [] : this.#policy.ask((policy) => checkTargets(policy.selectStoreTargets(obligation.keys, descriptors)));
     const named = new Uint8Array(obligation.keys.count);
     const tasks: [StoreLane, StoreTask][] = [];
     for (const target of targets ?? []) {
       const lane = lanes.find((candidate) => candidate.descriptor.index === target.adapterIndex);
       if (lane === undefined || tasks.some(([other]) => other === lane)) {
-        this.#policyErrors.add(1);
-        this.#logger.error("store_policy", `store policy ${this.#policy.name} named adapter ${target.adapterIndex}, which ${lane === undefined ? "does not exist" : "it had named before"}`);
+        this.#policy.note(`named adapter ${target.adapterIndex}, which ${lane === undefined ? "does not exist" : "it had named before"}`);
         continue;
       }
       const keyIndices = this.#owed(obligation, lane, target, named);
@@ -265,37 +234,18 @@ export class StoreController {
       if (mine[keyIndex] !== 0) keyIndices[length++] = keyIndex;
     }
     const wanted = keyIndices.subarray(0, length);
-    const held = this.#held(lane, length === count ? obligation.keys : obligation.keys.pick(wanted));
+    const held = this.#known.of(lane.adapter, length === count ? obligation.keys : obligation.keys.pick(wanted));
     if (held === undefined || !held.includes(1)) return wanted;
     this.#counters.counter("kvferry_store_already_held_keys_total", { adapter: lane.descriptor.name }).add(held.reduce((sum, bit) => sum + bit, 0));
     return wanted.filter((_, position) => held[position] === 0);
   }
 
-  /** What the adapter is known to hold; undefined when it cannot say, or throws: then everything is owed to it. */
-  #held({ adapter, descriptor }: StoreLane, keys: KeyBatch): Uint8Array | undefined {
-    if (adapter.holds === undefined || keys.count === 0) return undefined;
-    try {
-      const held = adapter.holds(keys);
-      if (!(held instanceof Uint8Array) || held.length !== keys.count) throw new TypeError(`holds must answer one flag per key (${keys.count})`);
-      return held;
-    } catch (error) {
-      this.#counters.counter("kvferry_adapter_errors_total", { adapter: descriptor.name, call: "holds" }).add(1);
-      this.#logger.warn("adapter_holds", `${descriptor.name}: holds failed: ${errorText(error)}`);
-      return undefined;
-    }
-  }
-
   /** 1 per key that every adapter is known to hold; undefined when that is no key. */
   heldByAll(keys: KeyBatch): Uint8Array | undefined {
-    let heldByAll: Uint8Array | undefined;
-    for (const lane of this.#lanes) {
-      if (!lane.live) continue;
-      const held = this.#held(lane, keys);
-      if (held === undefined) return undefined;
-      if (heldByAll === undefined) heldByAll = held.slice();
-      else for (let index = 0; index < held.length; index++) heldByAll[index] &= held[index];
-    }
-    return heldByAll?.includes(1) === true ? heldByAll : undefined;
+    return this.#known.ofAll(
+      this.#lanes.filter((lane) => lane.live).map((lane) => lane.adapter),
+      keys,
+    );
   }
 
   /**
@@ -304,7 +254,7 @@ export class StoreController {
    */
   #noteUnrouted(obligation: Obligation, named: Uint8Array, reason: StoreDropReason): void {
     if (!named.includes(0)) return;
-    if (reason === "no_target" && this.#ask(() => this.#policy.decideL1(nothingStored)) === "keep") return;
+    if (reason === "no_target" && this.#policy.ask((policy) => policy.decideL1(nothingStored)) === "keep") return;
     const unrouted: number[] = [];
     for (let keyIndex = 0; keyIndex < named.length; keyIndex++) {
       if (named[keyIndex] !== 0) continue;
@@ -313,7 +263,7 @@ export class StoreController {
       unrouted.push(keyIndex);
     }
     this.#countEnding("none", { kind: "dropped", reason }, unrouted.length);
-    this.#ask(() => this.#policy.onDropped?.(undefined, obligation.keys.pick(unrouted), reason));
+    this.#policy.ask((policy) => policy.onDropped?.(undefined, obligation.keys.pick(unrouted), reason));
   }
 
   // ---------------------------------------------------------------------------------------------------------- sending
@@ -337,7 +287,7 @@ export class StoreController {
 
   #send(lane: StoreLane, task: StoreTask): void {
     const { obligation, keyIndices } = task;
-    const batch = this.#batch(task);
+    const batch = batchOf(task, this.#l1.arena);
     const abort = new AbortController();
     let ended = false;
     const end = (ending: Ending, reason: string): void => {
@@ -427,7 +377,7 @@ export class StoreController {
     // Nobody is left to try again for: the adapter goes, or everything does.
     const dropReason = stopReason ?? (lane.live ? (this.#stopped ? "shutdown" : undefined) : "removed");
     if (dropReason !== undefined) return this.#endParts(lane, obligation, keyIndices, { kind: "dropped", reason: dropReason });
-    if (attempts >= this.#options.attemptsMax || !inTime || !this.#takeRetryTokens(keyIndices.length))
+    if (attempts >= this.#options.attemptsMax || !inTime || !this.#retryBudget.take(keyIndices.length))
       return this.#endParts(lane, obligation, keyIndices, { kind: "failed", reason });
     this.#retried.add(keyIndices.length);
     const retry: StoreTask = { obligation, keyIndices, bytes: bytesOf(obligation, keyIndices), attempts };
@@ -436,31 +386,6 @@ export class StoreController {
       this.#enqueue(lane, retry);
     };
     lane.retrying.set(retry, this.#clock.setTimer(delayMs, again, { keepAlive: true }));
-  }
-
-  #takeRetryTokens(keyCount: number): boolean {
-    const nowMs = this.#clock.nowMs();
-    const perSecond = this.#options.retryKeysPerSecond;
-    this.#retryTokens = Math.min(perSecond, this.#retryTokens + ((nowMs - this.#retryTokensAtMs) / 1000) * perSecond);
-    this.#retryTokensAtMs = nowMs;
-    if (this.#retryTokens < keyCount) return false;
-    this.#retryTokens -= keyCount;
-    return true;
-  }
-
-  #batch(task: StoreTask): ObjectBatch {
-    const { obligation, keyIndices } = task;
-    const { arena } = this.#l1;
-    if (keyIndices.length === obligation.keys.count) return { keys: obligation.keys, arena, slots: obligation.refs, sizes: obligation.sizes };
-    const slots = new Uint32Array(2 * keyIndices.length);
-    const sizes = new Uint32Array(keyIndices.length);
-    for (let position = 0; position < keyIndices.length; position++) {
-      const keyIndex = keyIndices[position];
-      slots[2 * position] = obligation.refs[2 * keyIndex];
-      slots[2 * position + 1] = obligation.refs[2 * keyIndex + 1];
-      sizes[position] = obligation.sizes[keyIndex];
-    }
-    return { keys: obligation.keys.pick(keyIndices), arena, slots, sizes };
   }
 
   // ---------------------------------------------------------------------------------------------------------- endings
@@ -474,7 +399,7 @@ export class StoreController {
       if (obligation.endPart(keyIndex, ending)) ended.push(keyIndex);
     }
     this.#countEnding(lane.descriptor.name, ending, keyIndices.length);
-    this.#tellPolicy(lane.descriptor, obligation, keyIndices, ending);
+    this.#policy.tell(lane.descriptor, obligation, keyIndices, ending);
     if (ended.length > 0) this.#endKeys(obligation, ended);
   }
 
@@ -492,7 +417,7 @@ export class StoreController {
       let decision = decisions.get(code);
       if (decision === undefined) {
         // A policy that throws must not leave the object behind for ever: it is dropped.
-        decision = this.#ask(() => this.#policy.decideL1(obligation.ending(keyIndex))) ?? "drop";
+        decision = this.#policy.ask((policy) => policy.decideL1(obligation.ending(keyIndex))) ?? "drop";
         decisions.set(code, decision);
       }
       drop[position] = decision === "drop" ? 1 : 0;
@@ -507,19 +432,7 @@ export class StoreController {
     this.#openObligations--;
     obligation.announce();
     this.#lookIdle();
-    if (this.#openObligations === 0) this.#ask(() => this.#policy.onIdle?.());
-  }
-
-  #tellPolicy(descriptor: AdapterDescriptor, obligation: Obligation, keyIndices: ArrayLike<number>, ending: Ending): void {
-    const { onStored, onFailed, onDropped } = this.#policy;
-    const listener = ending.kind === "stored" ? onStored : ending.kind === "failed" ? onFailed : onDropped;
-    if (listener === undefined) return;
-    const keys = obligation.keys.pick(keyIndices);
-    this.#ask(() => {
-      if (ending.kind === "stored") this.#policy.onStored?.(descriptor, keys);
-      else if (ending.kind === "failed") this.#policy.onFailed?.(descriptor, keys, ending.reason);
-      else this.#policy.onDropped?.(descriptor, keys, ending.reason);
-    });
+    if (this.#openObligations === 0) this.#policy.ask((policy) => policy.onIdle?.());
   }
 
   #countEnding(adapter: string, ending: Ending, keyCount: number): void {
@@ -549,17 +462,6 @@ export class StoreController {
     return oldest;
   }
 
-  /** Calls a policy under supervision: a throw is counted, reported, and answered with undefined. */
-  #ask<T>(call: () => T): T | undefined {
-    try {
-      return call();
-    } catch (error) {
-      this.#policyErrors.add(1);
-      this.#logger.error("store_policy", `store policy ${this.#policy.name} threw: ${errorText(error)}`);
-      return undefined;
-    }
-  }
-
   // ------------------------------------------------------------------------------------------------------------- idle
 
   #lookIdle(): void {
@@ -576,34 +478,3 @@ export class StoreController {
 
 /** After close() gave up waiting, how long adapters get to answer an abort. */
 const shutdownGraceMs = 1_000;
-
-/** A policy's answer that has the wrong form is a policy that failed. */
-function checkTargets(targets: readonly StoreTarget[]): readonly StoreTarget[] {
-  if (!Array.isArray(targets)) throw new TypeError("selectStoreTargets must answer a list of targets");
-  for (const { adapterIndex, keyIndices } of targets as readonly StoreTarget[])
-    if (typeof adapterIndex !== "number" || (keyIndices !== "all" && !(keyIndices instanceof Uint32Array)))
-      throw new TypeError('a store target needs an adapterIndex, and keyIndices that are "all" or a Uint32Array');
-  return targets;
-}
-
-function bytesOf(obligation: Obligation, keyIndices: Uint32Array): number {
-  let bytes = 0;
-  for (const keyIndex of keyIndices) bytes += obligation.sizes[keyIndex];
-  return bytes;
-}
-
-function endingOf(status: number): Ending | "again" {
-  switch (status) {
-    case StoreStatus.stored:
-    case StoreStatus.alreadyPresent:
-      return stored;
-    case StoreStatus.skippedNoRoom:
-      return { kind: "failed", reason: "no_room" };
-    case StoreStatus.skippedTooLarge:
-      return { kind: "failed", reason: "too_large" };
-    case StoreStatus.refused:
-      return { kind: "failed", reason: "refused" };
-    default:
-      return "again";
-  }
-}

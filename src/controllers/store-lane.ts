@@ -1,5 +1,5 @@
 import type { Timer } from "../base/clock.ts";
-import type { L2Adapter } from "../l2/contract.ts";
+import type { L2Adapter, ObjectBatch } from "../l2/contract.ts";
 import type { AdapterDescriptor, StoreDropReason } from "../policies/contract.ts";
 import type { Obligation } from "./obligation.ts";
 import type { QueueWatch } from "./queue-watch.ts";
@@ -60,6 +60,17 @@ export class StoreLane {
 
   get idle(): boolean {
     return this.queuedTasks === 0 && this.inFlight.size === 0 && this.retrying.size === 0;
+  }
+
+  status(): Record<string, unknown> {
+    return {
+      adapter: this.descriptor.name,
+      queuedTasks: this.queuedTasks,
+      unsentBytes: this.unsentBytes,
+      inFlightTasks: this.inFlight.size,
+      inFlightBytes: this.inFlightBytes,
+      retryingTasks: this.retrying.size,
+    };
   }
 
   push(task: StoreTask): void {
@@ -131,4 +142,25 @@ function splitTask(task: StoreTask, room: number, atLeastOne: boolean): [StoreTa
   const head = { ...task, keyIndices: task.keyIndices.subarray(0, count), bytes };
   const rest = count === task.keyIndices.length ? undefined : { ...task, keyIndices: task.keyIndices.subarray(count), bytes: task.bytes - bytes };
   return [head, rest];
+}
+
+/** Object bytes of these keys of an obligation. */
+export function bytesOf(obligation: Obligation, keyIndices: Uint32Array): number {
+  let bytes = 0;
+  for (const keyIndex of keyIndices) bytes += obligation.sizes[keyIndex];
+  return bytes;
+}
+
+/** What the adapter gets: the task's keys with their slots. */
+export function batchOf({ obligation, keyIndices }: StoreTask, arena: ObjectBatch["arena"]): ObjectBatch {
+  if (keyIndices.length === obligation.keys.count) return { keys: obligation.keys, arena, slots: obligation.refs, sizes: obligation.sizes };
+  const slots = new Uint32Array(2 * keyIndices.length);
+  const sizes = new Uint32Array(keyIndices.length);
+  for (let position = 0; position < keyIndices.length; position++) {
+    const keyIndex = keyIndices[position];
+    slots[2 * position] = obligation.refs[2 * keyIndex];
+    slots[2 * position + 1] = obligation.refs[2 * keyIndex + 1];
+    sizes[position] = obligation.sizes[keyIndex];
+  }
+  return { keys: obligation.keys.pick(keyIndices), arena, slots, sizes };
 }
