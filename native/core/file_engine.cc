@@ -147,7 +147,7 @@ void FileEngine::Submit(std::vector<std::shared_ptr<FileTask>> tasks) {
 
 std::vector<std::shared_ptr<FileTask>> FileEngine::Admit() {
   std::vector<std::shared_ptr<FileTask>> admitted;
-  while (!stopping_ && !(loads_.empty() && stores_.empty())) {
+  while (!stopping_ && running_ < kMaxRunningTasks && !(loads_.empty() && stores_.empty())) {
     auto& queue = loads_.empty() || (store_next_ && !stores_.empty()) ? stores_ : loads_;
     const uint64_t bytes = queue.front()->BudgetBytes();
     if (bytes_in_flight_ > 0 && bytes_in_flight_ + bytes > budget_bytes_) break;
@@ -195,16 +195,19 @@ void FileEngine::Transferred(std::shared_ptr<FileTask> task, int32_t result) {
 }
 
 void FileEngine::EndTask(FileTask* task) {
-  std::vector<std::shared_ptr<FileTask>> admitted;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     bytes_in_flight_ -= task->BudgetBytes();
+  }
+  task->Complete();
+  std::vector<std::shared_ptr<FileTask>> admitted;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    --running_;
     admitted = Admit();
+    if (running_ == 0) idle_.notify_all();
   }
   Start(std::move(admitted));
-  task->Complete();
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (--running_ == 0) idle_.notify_all();
 }
 
 void FileEngine::Stop() {

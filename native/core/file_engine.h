@@ -4,8 +4,9 @@
 //   Prepare   on a file thread: opens the file and says what is to be transferred;
 //   transfer  by io_uring, or on the same file thread where io_uring is refused;
 //   Finish    on a file thread: verifies or publishes, closes; then Complete gives back the slot and reports.
-// Tasks wait in order, loads apart from stores, until their bytes fit into the budget; the two queues take turns. A task
-// larger than the whole budget goes alone.
+// Tasks wait in order, loads apart from stores, until their bytes fit into the budget and fewer than kMaxRunningTasks run, so
+// that small objects cannot use up the process's file descriptors; the two queues take turns. A task larger than the whole
+// budget goes alone.
 //
 // In stepped mode there are no threads: a batch of tasks is one step, each carried out synchronously and in order.
 //
@@ -89,6 +90,9 @@ class FileTask : public Job, public std::enable_shared_from_this<FileTask> {
 
 class FileEngine final : public FileBackend {
  public:
+  /// Each holds one open file. Twice what io_uring has in the kernel, so that it never waits for an open.
+  static constexpr uint64_t kMaxRunningTasks = 128;
+
   /// The engine's file backend, opened at first use with the choice in its options. Fails when io_uring was asked for and is
   /// refused. `calls` is for tests; it must outlive the engine.
   static Status For(Engine* engine, FileEngine** files, const SystemCalls* calls = nullptr);

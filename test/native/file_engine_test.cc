@@ -216,6 +216,19 @@ TEST_P(FileEngineTest, BytesInFlightStayWithinTheBudgetAndALargerTaskGoesAlone) 
   EXPECT_EQ(journal.most_in_flight, 700u * 1000) << "the large ones ran, and nothing beside them";
 }
 
+// 16 KiB objects under a budget of 256 MiB would otherwise be 16,384 open files at once, and EMFILE for whoever comes next.
+TEST_P(FileEngineTest, SmallObjectsUnderALargeBudgetDoNotUseUpTheFileDescriptors) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit small{300, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &small), 0);
+  {
+    EngineHarness harness(With(GetParam()), 1 << 20);
+    WriteAndRead(harness, Files(harness), 3000, 3000);
+  }
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 TEST_P(FileEngineTest, LoadsAndStoresTakeTurns) {
   EngineHarness harness(With(GetParam(), 1, 1), 1 << 20);
   FileEngine* files = Files(harness);
