@@ -32,6 +32,14 @@ class Arena::CompactionView final : public CompactionSlots {
     return (arena_.slots_[owner].state.load(std::memory_order_acquire) & Slot::kCountMask) == 0;
   }
 
+  bool AnySmallerThan(uint32_t pages) const override {
+    for (uint32_t size_class = 0; size_class <= ExtentAllocator::ClassOf(pages); ++size_class) {
+      const SizeClass& counted = arena_.size_classes_[size_class];
+      if (counted.slots > 0 && counted.fewest_pages < pages) return true;
+    }
+    return false;
+  }
+
   void Move(uint32_t owner, uint32_t to_page) override {
     Slot& slot = arena_.slots_[owner];
     uint8_t* const target = arena_.memory_.base() + (uint64_t{to_page} << arena_.page_shift_);
@@ -109,7 +117,10 @@ void Arena::CollectDrained() noexcept {
 
 void Arena::Recycle(uint32_t index) noexcept {
   const Slot& slot = slots_[index];
-  extents_.Free(slot.page, PagesFor(slot.bytes));
+  const uint32_t pages = PagesFor(slot.bytes);
+  extents_.Free(slot.page, pages);
+  size_classes_[ExtentAllocator::ClassOf(pages)].slots -= 1;
+  layout_changes_ += 1;
   slots_.Recycle(index);
 }
 
@@ -127,15 +138,28 @@ Status Arena::Allocate(uint64_t size_bytes, uint32_t count, SlotRef* refs, uint3
     const uint32_t got = TakeExtents(pages, size_bytes, count - *taken, refs + *taken);
     *taken += got;
     if (got > 0) continue;
-    if (extents_.free_pages() < pages) break;
-    const uint32_t fitting = std::min({count - *taken, extents_.free_pages() / pages, std::min(extents_.segment_pages(), extents_.pages()) / pages});
-    CompactionView view(*this);
-    const bool made = MakeFreeExtent(extents_, view, pages, std::max<uint32_t>(1, fitting) * pages);
-    if (!made) break;
-    compactions_ += 1;
+    if (extents_.free_pages() < pages || !MakeRoom(pages, count - *taken)) break;
   }
   if (*taken < count) allocation_failures_ += 1;
   return {};
+}
+
+bool Arena::MakeRoom(uint32_t pages, uint32_t count) {
+  // A request that waits asks again and again; what failed without I/O in the way fails until something was freed.
+  if (pages >= failed_pages_ && layout_changes_ == failed_at_change_) return false;
+  const bool no_io = slots_.in_io() == 0;
+  const uint32_t fitting = std::min({count, extents_.free_pages() / pages, std::min(extents_.segment_pages(), extents_.pages()) / pages});
+  CompactionView view(*this);
+  if (MakeFreeExtent(extents_, view, pages, std::max<uint32_t>(1, fitting) * pages)) {
+    compactions_ += 1;
+    layout_changes_ += 1;
+    return true;
+  }
+  if (no_io) {
+    failed_at_change_ = layout_changes_;
+    failed_pages_ = pages;
+  }
+  return false;
 }
 
 uint32_t Arena::TakeExtents(uint32_t pages, uint64_t size_bytes, uint32_t count, SlotRef* refs) {
@@ -145,6 +169,12 @@ uint32_t Arena::TakeExtents(uint32_t pages, uint64_t size_bytes, uint32_t count,
     const uint32_t index = slots_.Acquire(page, static_cast<uint32_t>(size_bytes));
     extents_.SetOwner(page, pages, index);
     refs[i] = {index, slots_[index].generation};
+  }
+  if (got > 0) {
+    SizeClass& counted = size_classes_[ExtentAllocator::ClassOf(pages)];
+    counted.fewest_pages = counted.slots == 0 ? pages : std::min(counted.fewest_pages, pages);
+    counted.slots += got;
+    layout_changes_ += 1;
   }
   return got;
 }

@@ -139,6 +139,8 @@ class Arena {
   /// Puts slots whose last I/O ended after Free back into the allocator.
   void CollectDrained() noexcept;
   void Recycle(uint32_t index) noexcept;
+  /// Compacts for one extent of `pages`, or of several times that while `count` are wanted. False when it cannot.
+  bool MakeRoom(uint32_t pages, uint32_t count);
   uint32_t TakeExtents(uint32_t pages, uint64_t size_bytes, uint32_t count, SlotRef* refs);
 
   const uint32_t align_bytes_;
@@ -151,6 +153,17 @@ class Arena {
   MemoryReservation memory_;
   ExtentAllocator extents_;
   SlotTable slots_;
+
+  // Live and draining slots by size class, and the fewest pages among them since the class was last empty.
+  struct SizeClass {
+    uint32_t slots = 0;
+    uint32_t fewest_pages = 0;
+  };
+  SizeClass size_classes_[ExtentAllocator::kClasses];
+  // What changed the layout so far, and what it was when compaction last failed with no I/O in the way.
+  uint64_t layout_changes_ = 0;
+  uint64_t failed_at_change_ = UINT64_MAX;
+  uint32_t failed_pages_ = UINT32_MAX;
 
   uint64_t draining_bytes_ = 0;
   uint64_t compacted_bytes_ = 0;

@@ -10,6 +10,7 @@ namespace {
 constexpr uint32_t kCheapPages = (16u << 20) / 4096;
 constexpr uint32_t kNoSegment = UINT32_MAX;
 constexpr uint32_t kEvacuationTries = 8;
+constexpr size_t kMostSegments = 32;
 
 enum class Kind : uint8_t { kFree, kMovable, kFixed };
 
@@ -73,11 +74,24 @@ Window CheapestWindow(const std::vector<Item>& items, uint32_t segment, uint32_t
   return best;
 }
 
+/// Segments with at least `pages` free, those with the most first, at most kMostSegments.
+std::vector<uint32_t> EmptiestSegments(const ExtentAllocator& extents, uint32_t pages, uint32_t except_segment) {
+  std::vector<uint32_t> segments;
+  for (uint32_t segment = 0; segment < extents.segment_count(); ++segment) {
+    if (segment != except_segment && extents.free_pages_in(segment) >= pages) segments.push_back(segment);
+  }
+  const size_t count = std::min(segments.size(), kMostSegments);
+  std::partial_sort(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(count), segments.end(), [&](uint32_t a, uint32_t b) {
+    return extents.free_pages_in(a) != extents.free_pages_in(b) ? extents.free_pages_in(a) > extents.free_pages_in(b) : a < b;
+  });
+  segments.resize(count);
+  return segments;
+}
+
 bool Slide(ExtentAllocator& extents, CompactionSlots& slots, uint32_t pages, uint32_t except_segment) {
   Window best;
   std::vector<Item> best_items;
-  for (uint32_t segment = 0; segment < extents.segment_count(); ++segment) {
-    if (segment == except_segment || extents.free_pages_in(segment) < pages) continue;
+  for (const uint32_t segment : EmptiestSegments(extents, pages, except_segment)) {
     std::vector<Item> items = ItemsOf(extents, slots, segment);
     const Window window = CheapestWindow(items, segment, pages, [](const Item& item) { return item.kind == Kind::kFree ? item.pages : 0; });
     if (!window.found() || window.moved_pages >= best.moved_pages) continue;
@@ -137,18 +151,28 @@ bool EvacuateWindow(ExtentAllocator& extents, CompactionSlots& slots, const std:
   return left == leaving.size();
 }
 
+/// Items of a segment among which only what is smaller than `pages` may leave.
+std::vector<Item> EvacuableItemsOf(const ExtentAllocator& extents, const CompactionSlots& slots, uint32_t segment, uint32_t pages) {
+  std::vector<Item> items = ItemsOf(extents, slots, segment);
+  for (Item& item : items) {
+    if (item.kind == Kind::kMovable && item.pages >= pages) item.kind = Kind::kFixed;
+  }
+  return items;
+}
+
 bool Evacuate(ExtentAllocator& extents, CompactionSlots& slots, uint32_t pages) {
+  if (!slots.AnySmallerThan(pages)) return false;
+  const auto all_pages = [](const Item& item) { return item.pages; };
   std::vector<Window> windows;
-  for (uint32_t segment = 0; segment < extents.segment_count(); ++segment) {
-    const std::vector<Item> items = ItemsOf(extents, slots, segment);
-    const Window window = CheapestWindow(items, segment, pages, [](const Item& item) { return item.pages; });
+  for (const uint32_t segment : EmptiestSegments(extents, 1, kNoSegment)) {
+    const Window window = CheapestWindow(EvacuableItemsOf(extents, slots, segment, pages), segment, pages, all_pages);
     if (window.found()) windows.push_back(window);
   }
   std::sort(windows.begin(), windows.end(), [](const Window& a, const Window& b) { return a.moved_pages < b.moved_pages; });
   for (size_t i = 0; i < windows.size() && i < kEvacuationTries; ++i) {
     // An earlier try may have moved slots: look again.
-    const std::vector<Item> items = ItemsOf(extents, slots, windows[i].segment);
-    const Window window = CheapestWindow(items, windows[i].segment, pages, [](const Item& item) { return item.pages; });
+    const std::vector<Item> items = EvacuableItemsOf(extents, slots, windows[i].segment, pages);
+    const Window window = CheapestWindow(items, windows[i].segment, pages, all_pages);
     if (window.found() && EvacuateWindow(extents, slots, items, window)) return true;
   }
   return false;

@@ -23,6 +23,7 @@ class ExtentAllocator {
  public:
   static constexpr uint32_t kMaxPages = 1u << 30;
   static constexpr uint32_t kMaxSegmentPages = 1u << 18;
+  static constexpr uint32_t kClasses = 256;
 
   /// An extent as found at its first page. `owner` is meaningless when it is free, `pages` when it is used (the owner knows).
   struct Extent {
@@ -41,6 +42,8 @@ class ExtentAllocator {
   uint32_t free_pages() const noexcept { return free_pages_; }
   uint32_t free_pages_in(uint32_t segment) const noexcept { return segment_free_[segment]; }
   uint32_t LargestFree() const noexcept;
+  /// The size class of an extent, 0 .. kClasses - 1.
+  static uint32_t ClassOf(uint32_t pages) noexcept;
 
   /// Takes neighbouring extents of `pages_each`: as many of `max_count` as lie in one free extent, the whole batch if any
   /// free extent holds it. Returns how many; *start is the first page. The caller must SetOwner each of them.
@@ -59,7 +62,6 @@ class ExtentAllocator {
   uint64_t memory_bytes() const noexcept;
 
  private:
-  static constexpr uint32_t kClasses = 256;
   static constexpr uint32_t kNone = UINT32_MAX;
   static constexpr uint32_t kFreeFlag = 1u << 31;
   // Used owners are stored plus one, so that an untouched tag (0) is neither.
@@ -71,7 +73,6 @@ class ExtentAllocator {
     uint32_t previous;
   };
 
-  static uint32_t ClassOf(uint32_t pages) noexcept;
   /// The first class all of whose extents hold `pages`.
   static uint32_t ClassThatFits(uint32_t pages) noexcept;
   uint32_t FirstClassFrom(uint32_t first) const noexcept;

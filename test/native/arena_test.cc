@@ -262,6 +262,32 @@ TEST(ArenaTest, SlotsLeaveAWindowForOtherSegmentsWhenNoSegmentHasEnoughOfItsOwn)
   EXPECT_EQ(arena->UsedBytes(), 256 * kKiB);
 }
 
+TEST(ArenaTest, WhatFailedForFragmentationSucceedsOnceTheIoInItsWayEnds) {
+  // The arena remembers a failure only when no I/O was in the way; here some is, and then ends without any other change.
+  auto arena = OpenArena(64 * kKiB);
+  const auto refs = Allocate(*arena, 4096, 16);
+  const auto views = Resolve(*arena, {refs[8]});
+  std::vector<SlotRef> others;
+  for (size_t i = 0; i < 16; ++i) {
+    if (i != 8) others.push_back(refs[i]);
+  }
+  Free(*arena, others);
+  EXPECT_TRUE(Allocate(*arena, 60 * kKiB, 1).empty());
+  arena->FinishIo(views[0].index);
+  EXPECT_EQ(Allocate(*arena, 60 * kKiB, 1).size(), 1u);
+}
+
+TEST(ArenaTest, ObjectsThatLeaveNoRoomInAnySegmentAreNotMovedInVain) {
+  // Three quarters of each segment are one object; the free quarters would be enough in sum, and nothing can be done.
+  auto arena = OpenArena(256 * kKiB, 64 * kKiB);
+  const auto refs = Allocate(*arena, 48 * kKiB, 4);
+  ASSERT_EQ(refs.size(), 4u);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Allocate(*arena, 20 * kKiB, 1).empty());
+  EXPECT_EQ(arena->Stats().compacted_bytes, 0u);
+  Free(*arena, {refs[2]});
+  EXPECT_EQ(Allocate(*arena, 20 * kKiB, 4).size(), 3u);
+}
+
 TEST(ArenaTest, RandomLifeKeepsEveryByte) {
   TestRandom random;
   const uint64_t segment = 256 * kKiB << random.Below(3);
