@@ -76,11 +76,10 @@ export function findRoom(tier: Tier, spared: Set<number>, request: ReserveReques
   // Keys that are all new to the table cannot be named twice.
   if (needed > inserted) needed -= markRepeats(ids, statuses);
   const { chunks: allowed, bytes } = chunksWithinLimit(tier.bytes, request, statuses, needed);
-  const missingBytes = bytes - (tier.bytes.capacityBytes - tier.arena.usedBytes());
-  if (missingBytes > 0 && request.makeRoom !== undefined) makeRoomBeside(spared, ids, statuses, missingBytes, request.makeRoom);
-
-  const slots = rowSizes.map((sizeBytes, row) => takeSlots(tier.arena, sizeBytes, countGranted(statuses, row, rowSizes.length, allowed, needed)));
   let chunks = allowed;
+  if (bytes > freeBytes(tier) && request.makeRoom !== undefined) chunks = makeRoom(tier, spared, request, ids, statuses, { chunks, bytes });
+
+  const slots = rowSizes.map((sizeBytes, row) => takeSlots(tier.arena, sizeBytes, countGranted(statuses, row, rowSizes.length, chunks, needed)));
   slots.forEach((refs, row) => (chunks = coveredChunks(statuses, row, rowSizes.length, chunks, refs.length / 2)));
   for (let index = chunks * rowSizes.length; index < statuses.length; index++) if (statuses[index] === WriteStatus.granted) statuses[index] = WriteStatus.noRoom;
   return { statuses, refs: interleave(tier.arena, slots, statuses, chunks), chunks };
@@ -133,11 +132,37 @@ function chunksWithinLimit(classes: ClassBytes, { rowSizes, charge }: ReserveReq
   return { chunks: chunkCount, bytes };
 }
 
-/** Room for some keys of a request must not come from others of it: they are about to be answered `resident`. */
-function makeRoomBeside(spared: Set<number>, ids: Uint32Array, statuses: Uint8Array, bytes: number, makeRoom: (bytes: number) => void): void {
-  for (let index = 0; index < statuses.length; index++) if (statuses[index] === WriteStatus.resident) spared.add(ids[index]);
+function freeBytes({ bytes, arena }: Tier): number {
+  return bytes.capacityBytes - arena.usedBytes();
+}
+
+/**
+ * Evicts for the chunks that are allowed, and answers how many of them still stand. Room for some keys of a request must not come from
+ * others of it, which are about to be answered `resident`. But the first chunk that needs room is worth more than those behind it: when
+ * nothing else can be evicted they go, else the request would wait for itself.
+ */
+function makeRoom(tier: Tier, spared: Set<number>, request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, allowed: { chunks: number; bytes: number }): number {
+  const { rowSizes, wanted } = request;
+  const perChunk = rowSizes.length;
+  evictBeside(tier, spared, request, ids, statuses, statuses.length, allowed.bytes);
+  const end = (Math.floor(statuses.indexOf(WriteStatus.granted) / perChunk) + 1) * perChunk;
+  let firstBytes = 0;
+  for (let index = end - perChunk; index < end; index++) if (statuses[index] === WriteStatus.granted) firstBytes += tier.bytes.footprint(rowSizes[index % perChunk]);
+  if (firstBytes <= freeBytes(tier)) return allowed.chunks;
+  evictBeside(tier, spared, request, ids, statuses, end, firstBytes);
+  for (let index = end; index < statuses.length; index++) {
+    if (statuses[index] !== WriteStatus.resident || wanted?.[index] === 0 || tier.table.residentSlot(ids[index]) >= 0) continue;
+    statuses[index] = WriteStatus.noRoom;
+    allowed.chunks = Math.min(allowed.chunks, Math.floor(index / perChunk));
+  }
+  return allowed.chunks;
+}
+
+/** Evicts until `bytes` are free, but nothing that the first `end` keys name as resident. */
+function evictBeside(tier: Tier, spared: Set<number>, request: ReserveRequest, ids: Uint32Array, statuses: Uint8Array, end: number, bytes: number): void {
+  for (let index = 0; index < end; index++) if (statuses[index] === WriteStatus.resident) spared.add(ids[index]);
   try {
-    makeRoom(bytes);
+    request.makeRoom?.(bytes - freeBytes(tier));
   } finally {
     spared.clear();
   }
