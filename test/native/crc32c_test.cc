@@ -48,6 +48,7 @@ TEST(Crc32cTest, EveryImplementationAgreesAtEveryLengthAndAlignment) {
     const size_t offset = random.Below(16);
     const uint32_t expected = Reference(data.data() + offset, bytes);
     ASSERT_EQ(Crc32c(data.data() + offset, bytes), expected) << Crc32cImplementation() << " " << bytes << " bytes";
+    ASSERT_EQ(Crc32cScalar(0, data.data() + offset, bytes), expected) << bytes << " bytes";
     ASSERT_EQ(Crc32cSoftware(0, data.data() + offset, bytes), expected) << bytes << " bytes";
   }
 }
@@ -59,6 +60,7 @@ TEST(Crc32cTest, LongInputsAgreeWithSoftwareAndInPieces) {
     const size_t bytes = random.Below(300'000);
     const uint32_t whole = Crc32c(data.data(), bytes);
     ASSERT_EQ(whole, Crc32cSoftware(0, data.data(), bytes));
+    ASSERT_EQ(whole, Crc32cScalar(0, data.data(), bytes));
     const size_t cut = bytes == 0 ? 0 : random.Below(static_cast<uint32_t>(bytes));
     const uint32_t first = Crc32c(data.data(), cut);
     ASSERT_EQ(Crc32cExtend(first, data.data() + cut, bytes - cut), whole);
