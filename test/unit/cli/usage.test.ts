@@ -28,7 +28,7 @@ const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
   [["replay", shippedTrace, "--l2-adapter", "fs"], /^kvferry replay: --l2-adapter must be a JSON object such as .*, got 'fs' \(/],
   [["replay", shippedTrace, "--l2-adapter", "[1]"], "kvferry replay: --l2-adapter must be a JSON object, got '[1]'"],
   [["replay", shippedTrace, "--l2-adapter", '{"type":"fss"}'], /--l2-adapter 1.*fss.*did you mean "fs"/],
-  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1,"max_sise_gb":2}'], /--l2-adapter 1\.max_sise_gb.*did you mean "max_size_gb"/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1,"max_sise_gb":2}'], /--l2-adapter 1 .*max_sise_gb.*did you mean "max_size_gb"/],
   [["replay", shippedTrace, "--eviction-policy", "LRUU"], /Unknown eviction policy 'LRUU'\. Known: .*LRU.*did you mean "LRU"/],
   [["replay", shippedTrace, "--l2-store-policy", "skipl1", "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1}'], /Unknown store policy 'skipl1'.*did you mean "skip_l1"/],
   [["replay", shippedTrace, "--eviction-policy", "noop"], /--l2-adapter must name at least one adapter: with evictionPolicy noop/],
