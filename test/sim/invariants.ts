@@ -17,7 +17,7 @@ export class Invariants {
   }
 
   check(): void {
-    const { storage, trace } = this.#world;
+    const { storage, trace, plan } = this.#world;
     this.#events++;
     if (this.#events % eventsPerCounterLook === 0) this.#checkCounters();
     if (this.#events < this.#nextAudit || this.#closedChecked) return;
@@ -30,8 +30,11 @@ export class Invariants {
     this.#nextAudit = this.#events + Math.max(1, Math.floor(audit.objects / objectsPerAudit));
     for (const problem of audit.problems) this.#world.fail(problem);
     this.#checkIo(audit.arena.slotsInIo);
-    // Who waits in front of an empty L1 was forgotten (every request of the simulation fits an empty one).
-    if (audit.waiting > 0 && audit.arena.usedBytes === 0) this.#world.fail(`${audit.waiting} requests wait for room in an empty L1`);
+    // Who waits although nothing is held was forgotten: every request of the simulation fits an empty L1, and what is not held can be evicted.
+    const isEvicting = plan.evictionPolicy !== "noop" && !plan.policiesThrow;
+    const isHeld = audit.leases > 0 || audit.openObligations > 0 || audit.stagedObjects > 0 || audit.arena.slotsInIo > 0;
+    if (audit.waiting > 0 && (audit.arena.usedBytes === 0 || (isEvicting && !isHeld)))
+      this.#world.fail(`${audit.waiting} requests wait for room of which nobody holds any (${audit.arena.usedBytes} bytes in use)`);
     trace.note(`used ${audit.arena.usedBytes} leases ${audit.leases} open ${audit.openObligations}`);
   }
 
