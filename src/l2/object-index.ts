@@ -10,10 +10,12 @@
  * | removing | evicted or deleted, its bytes not yet free; lookups say no | present | absent |
  */
 import { assert } from "../base/assert.ts";
+import { errorText } from "../base/errors.ts";
 import { PagedUint32Array } from "../base/paged-array.ts";
 import type { NamespaceTable } from "../keys/namespace.ts";
 import type { NativeInternTable } from "../native/binding.ts";
-import type { AdapterEvictionContext, AdapterEvictionPolicy, L2Usage } from "./contract.ts";
+import type { AdapterContext, AdapterEvictionPolicy, L2Usage } from "./contract.ts";
+import { GuardedPolicy } from "./guarded-policy.ts";
 
 export const EntryState = { absent: 0, storing: 1, present: 2, removing: 3 } as const;
 export type EntryState = (typeof EntryState)[keyof typeof EntryState];
@@ -22,6 +24,8 @@ export type EntryState = (typeof EntryState)[keyof typeof EntryState];
 export const footprintPageBytes = 4096;
 const stateShift = 30;
 const namespaceMask = (1 << stateShift) - 1;
+
+type IndexContext = Pick<AdapterContext, "name" | "namespaces" | "logger" | "counters" | "createEvictionPolicy" | "quotaBytes">;
 
 export class ObjectIndex {
   readonly table: NativeInternTable;
@@ -34,18 +38,18 @@ export class ObjectIndex {
   #bytes: [number, number, number, number] = [0, 0, 0, 0];
   #counts: [number, number, number, number] = [0, 0, 0, 0];
 
-  constructor(
-    table: NativeInternTable,
-    namespaces: NamespaceTable,
-    quotaBytes: ((cacheSalt: string) => number | undefined) | undefined,
-    createPolicy: (context: AdapterEvictionContext) => AdapterEvictionPolicy,
-  ) {
+  constructor(table: NativeInternTable, context: IndexContext, policyName: string) {
+    const { name, namespaces, logger, counters } = context;
     this.table = table;
     this.#namespaces = namespaces;
-    this.policy = createPolicy({
+    const policy = context.createEvictionPolicy(policyName, {
       saltId: (id) => this.saltId(id),
       sizeBytes: (id) => this.footprintBytes(id),
-      saltUsage: (saltId) => ({ usedBytes: this.bytesOfSalt(saltId), quotaBytes: quotaBytes?.(namespaces.saltName(saltId)) ?? Infinity }),
+      saltUsage: (saltId) => ({ usedBytes: this.bytesOfSalt(saltId), quotaBytes: context.quotaBytes?.(namespaces.saltName(saltId)) ?? Infinity }),
+    });
+    this.policy = new GuardedPolicy(policy, (error) => {
+      counters.counter("kvferry_l2_policy_errors_total", { adapter: name, policy: policy.name }).add(1);
+      logger.error("l2-policy", `${name}: eviction policy ${policy.name} threw: ${errorText(error)}`);
     });
   }
 
@@ -122,16 +126,19 @@ export class ObjectIndex {
     return this.#bytesBySalt.get(saltId) ?? 0;
   }
 
-  /** Complete objects and those whose bytes are not free yet. */
   usage(capacityBytes: number): L2Usage {
     const bytesBySalt: Record<string, number> = {};
-    for (const [saltId, bytes] of this.#bytesBySalt) if (bytes > 0) bytesBySalt[this.#namespaces.saltName(saltId)] = bytes;
-    return {
-      usedBytes: this.#bytes[EntryState.present] + this.#bytes[EntryState.removing],
-      objectCount: this.#counts[EntryState.present] + this.#counts[EntryState.removing],
-      capacityBytes,
-      bytesBySalt,
-    };
+    for (const [saltId, bytes] of this.#bytesBySalt) bytesBySalt[this.#namespaces.saltName(saltId)] = bytes;
+    return { usedBytes: this.usedBytes, objectCount: this.objectCount, capacityBytes, bytesBySalt };
+  }
+
+  /** Complete objects and those whose bytes are not free yet. */
+  get usedBytes(): number {
+    return this.#bytes[EntryState.present] + this.#bytes[EntryState.removing];
+  }
+
+  get objectCount(): number {
+    return this.#counts[EntryState.present] + this.#counts[EntryState.removing];
   }
 
   /** Bytes of bookkeeping, the policy's own not included. */
@@ -145,6 +152,8 @@ export class ObjectIndex {
     this.#counts[state] += sign;
     if (state === EntryState.storing) return;
     const saltId = this.saltId(id);
-    this.#bytesBySalt.set(saltId, (this.#bytesBySalt.get(saltId) ?? 0) + bytes);
+    const saltBytes = (this.#bytesBySalt.get(saltId) ?? 0) + bytes;
+    if (saltBytes === 0) this.#bytesBySalt.delete(saltId);
+    else this.#bytesBySalt.set(saltId, saltBytes);
   }
 }

@@ -65,8 +65,7 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
     this.#files = new ObjectFiles(parts, this.#problems);
     this.#names = new ObjectNames(context.namespaces, this.#files.native);
     const table = new context.native.binding.InternTable(digestBytes, tagBytes);
-    const policyName = spec.eviction?.eviction_policy ?? "LRU";
-    this.#index = new ObjectIndex(table, context.namespaces, context.quotaBytes, (policyContext) => context.createEvictionPolicy(policyName, policyContext));
+    this.#index = new ObjectIndex(table, context, spec.eviction?.eviction_policy ?? "LRU");
     this.#rules = {
       policy: this.#index.policy,
       // Without an `eviction` block objects leave only when room is needed.
@@ -200,12 +199,11 @@ export class FsAdapter implements L2Adapter, ObjectPlace {
 
   limits(): RoomLimits {
     const { freeSpace } = this.#parts;
-    const usage = this.#index.usage(0);
     const headroom = freeSpace.headroom();
-    const byFreeSpace = usage.usedBytes + headroom.bytes;
+    const byFreeSpace = this.#index.usedBytes + headroom.bytes;
     return {
       capacityBytes: Math.min(this.#maxBytes, byFreeSpace),
-      maxObjects: Math.min(this.#maxObjects, usage.objectCount + headroom.objects),
+      maxObjects: Math.min(this.#maxObjects, this.#index.objectCount + headroom.objects),
       reason: byFreeSpace < this.#maxBytes ? "free_space" : "capacity",
       largestBytes: Math.min(this.#maxBytes, freeSpace.totalBytes),
     };

@@ -70,9 +70,7 @@ class MockAdapter implements L2Adapter, ObjectPlace {
     this.#limits = { capacityBytes, maxObjects: Infinity, reason: "capacity", largestBytes: Math.min(capacityBytes, GiB) };
     this.#bucket = new BandwidthBucket(spec.mock_bandwidth_gb * GiB, context.clock);
     const table = new native.binding.InternTable(keyHashBytes, keyRecordBytes - keyHashBytes);
-    this.#index = new ObjectIndex(table, namespaces, context.quotaBytes, (policyContext) =>
-      context.createEvictionPolicy(spec.eviction?.eviction_policy ?? "noop", policyContext),
-    );
+    this.#index = new ObjectIndex(table, context, spec.eviction?.eviction_policy ?? "noop");
     this.#rules = {
       policy: this.#index.policy,
       triggerWatermark: spec.eviction?.trigger_watermark ?? 1,

@@ -3,10 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { SeededRandom } from "../../../src/base/random.ts";
-import { NamespaceTable } from "../../../src/keys/namespace.ts";
 import { EntryState, ObjectIndex } from "../../../src/l2/object-index.ts";
-import { loadBinding } from "../../../src/native/load.ts";
-import { evictionPolicies } from "../../../src/policies/registry.ts";
+import { createAdapterTestContext } from "../../../src/testing.ts";
 
 const identityBytes = 20;
 const batchObjects = 1000;
@@ -25,15 +23,17 @@ function enterObjects(index: ObjectIndex, random: SeededRandom, namespaceId: num
 }
 
 for (const policyName of ["LRU", "FIFO"])
-  test(`a million objects under ${policyName} take at most ${bytesPerObject} bytes each, and 1.1 million no more`, () => {
-    const namespaces = new NamespaceTable();
-    const namespaceId = namespaces.register({ modelName: "m", cacheSalt: "", fingerprint: "ab" });
-    const index = new ObjectIndex(new (loadBinding().InternTable)(16, 4), namespaces, undefined, (context) => evictionPolicies.find(policyName, "x").create(context));
+  test(`a million objects under ${policyName} take at most ${bytesPerObject} bytes each, and 1.1 million no more`, (t) => {
+    const { context, close } = createAdapterTestContext();
+    t.after(close);
+    const namespaceId = context.namespaces.register({ modelName: "m", cacheSalt: "", fingerprint: "ab" });
+    const index = new ObjectIndex(new context.native.binding.InternTable(16, 4), context, policyName);
     const random = new SeededRandom(1);
     const before = process.memoryUsage.rss();
     enterObjects(index, random, namespaceId, 1_000_000);
     const resident = (process.memoryUsage.rss() - before) / 1_000_000;
     assert.equal(index.countIn(EntryState.present), 1_000_000);
+    t.diagnostic(`${resident.toFixed(1)} resident bytes per object, ${(index.memoryBytes() / 1e6).toFixed(1)} of them the index`);
     assert.ok(resident <= bytesPerObject, `${resident.toFixed(1)} resident bytes per object`);
     assert.ok(index.memoryBytes() / 1_000_000 <= 64, `${(index.memoryBytes() / 1e6).toFixed(1)} bytes of index per object`);
     enterObjects(index, random, namespaceId, 100_000);
