@@ -7,12 +7,13 @@
  *   objects/xx/yy/...          the objects, written by the addon
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, unlink } from "node:fs/promises";
+import { open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
 import { toHex } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
 import { AdapterError, errorText } from "../../base/errors.ts";
+import { makeDirectory } from "../../base/make-directory.ts";
 import type { Namespace, NamespaceTable } from "../../keys/namespace.ts";
 
 export const markerName = "kvferry.json";
@@ -31,7 +32,7 @@ export interface Marker {
 export async function prepareDirectory(basePath: string, adapter: string, clock: Clock): Promise<Marker> {
   const found = await readMarker(basePath, adapter);
   const marker = found ?? (await writeMarker(basePath, clock));
-  for (const folder of ["namespaces", "objects"]) await mkdir(join(basePath, folder), { recursive: true, mode: 0o700 });
+  for (const folder of ["namespaces", "objects"]) await makeDirectory(join(basePath, folder));
   await deleteLeftovers(basePath);
   return marker;
 }

@@ -1,8 +1,9 @@
-import { mkdir, stat, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { resolve } from "node:path";
 
 import { GiB } from "../../base/bytes.ts";
 import { AdapterError, errorText, KvferryError } from "../../base/errors.ts";
+import { makeDirectory } from "../../base/make-directory.ts";
 import type { AdapterContext, L2Adapter } from "../contract.ts";
 import { prepareDirectory, readNamespaces } from "./directory.ts";
 import { FreeSpace } from "./free-space.ts";
@@ -32,16 +33,5 @@ export async function openFsAdapter(spec: FsSpec, context: AdapterContext): Prom
   } catch (error) {
     if (error instanceof KvferryError) throw error;
     throw new AdapterError(context.name, `base_path ${basePath} cannot be used: ${errorText(error)}`, { cause: error });
-  }
-}
-
-/** With its parents. One level is tried alone first, because Node's recursive mkdir says ENOENT where the truth is EROFS. */
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") await mkdir(path, { recursive: true, mode: 0o700 });
-    else if (code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { ConfigError } from "../../../src/base/errors.ts";
 import { QuotaTable } from "../../../src/policies/quotas.ts";
 import { quotaFile } from "../../../src/storage/quota-file.ts";
 
@@ -37,5 +38,6 @@ test("a place that cannot be read is not taken for an empty one", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "kvferry-quotas-"));
   t.after(() => rm(directory, { recursive: true }));
   await writeFile(join(directory, "blocker"), "");
-  await assert.rejects(QuotaTable.open({ store: quotaFile(join(directory, "blocker", "quotas.json")) }), { code: "ENOTDIR" });
+  for (const path of [join(directory, "blocker", "quotas.json"), directory])
+    await assert.rejects(QuotaTable.open({ store: quotaFile(path) }), (error) => error instanceof ConfigError && error.field === "quotas.path" && error.message.includes(path), path);
 });
