@@ -1,12 +1,12 @@
 /** L2 adapter types by name: what `--l2-adapter` and the configuration may open. */
 import { ConfigError } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
+import { show } from "../base/show.ts";
 import type { AdapterContext, AdapterSpec, AdapterType, KnownNames, L2Adapter } from "./contract.ts";
 import { faultInjectAdapter } from "./fault-inject/spec.ts";
 import { fsAdapter } from "./fs/spec.ts";
 import { mockAdapter } from "./mock/spec.ts";
 import { pluginAdapter } from "./plugin/spec.ts";
-import { show } from "./spec.ts";
 
 const types = new Map<string, AdapterType>();
 for (const type of [mockAdapter, fsAdapter, faultInjectAdapter, pluginAdapter]) types.set(type.type, type);

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { GiB } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
+import { show } from "../base/show.ts";
 import type { AdapterContext, AdapterSpec, AdapterType, KnownNames, L2Adapter } from "./contract.ts";
 
 /** A checker's error text is the "what is allowed" half of the sentence: `must be a positive number`. */
@@ -71,7 +72,7 @@ export function defineAdapterType<Shape extends z.ZodRawShape>(definition: Adapt
     parse(spec, path, known) {
       const label = `${path} ('${definition.type}')`;
       const result = schema.safeParse(spec);
-      if (!result.success) throw explain(result.error.issues[0], spec, path, label, schema);
+      if (!result.success) throw explain(weightiest(result.error.issues), spec, path, label, schema);
       const parsed = result.data as ParsedSpec<Shape>;
       const refuse: Refuse = (field, sentence) => {
         throw new ConfigError(`${path}.${field}`, `${label}: ${field} ${sentence}`);
@@ -101,7 +102,12 @@ function checkCommonFields(spec: object, refuse: Refuse, known?: Partial<KnownNa
   }
 }
 
-/** zod's first finding as one sentence. */
+/** A misspelled field first: that another is missing often only follows from it. */
+function weightiest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find((issue) => issue.code === "unrecognized_keys") ?? issues[0];
+}
+
+/** One of zod's findings as one sentence. */
 function explain(issue: z.core.$ZodIssue, spec: unknown, path: string, label: string, schema: z.ZodType): ConfigError {
   const field = fieldName(issue.path);
   if (issue.code === "unrecognized_keys") {
@@ -130,12 +136,6 @@ function shapeOf(schema: unknown): Record<string, unknown> | undefined {
   let current = schema;
   while (current instanceof z.ZodOptional || current instanceof z.ZodDefault || current instanceof z.ZodPrefault) current = current.unwrap();
   return current instanceof z.ZodObject ? (current.shape as Record<string, unknown>) : undefined;
-}
-
-/** A value for an error message: JSON, cut where it is long. */
-export function show(value: unknown): string {
-  const shown = JSON.stringify(value) ?? String(value);
-  return shown.length > 80 ? `${shown.slice(0, 77)}...` : shown;
 }
 
 /** LMCache's rule for sizes in configuration: GB means GiB, fractions are cut to whole bytes. */

@@ -2,35 +2,58 @@
  * Configuration of a storage: one typed schema. parseStorageConfig refuses a configuration as a whole, before anything is opened, with a
  * ConfigError that names the field, what came, what is allowed and the nearest known name.
  */
+import { resolve } from "node:path";
+
 import { z } from "zod";
 
 import { formatBytes, GiB, KiB } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import { didYouMean } from "../base/nearest.ts";
+import { show } from "../base/show.ts";
 import { parseAdapterSpec, type AdapterSpec, type L2Adapter } from "../l2/index.ts";
 import { evictionPolicies, type PressureAnswer } from "../policies/index.ts";
+import { largestL1Bytes, memoryLimitBytes } from "./memory-limit.ts";
 
 const arenaBytesMin = 64 * KiB;
+/** The native core's limits, said here so that a value beyond them is refused before anything is opened. */
+const alignBytesMax = GiB;
+const threadsMax = 256;
+/** More than this for one class of requests, and the other could never take anything. */
+const shareMax = 0.9;
 
 const whole = (min: number, what: string) => z.int({ error: `must be a whole number of at least ${min}` }).min(min, { error: `must be a whole number of at least ${min}` }).describe(what);
+const wholeUpTo = (min: number, max: number, what: string) => {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error }).describe(what);
+};
+const share = (what: string) => {
+  const error = `must be a number from 0 to ${shareMax}`;
+  return z.number({ error }).min(0, { error }).max(shareMax, { error }).describe(what);
+};
 const fraction = (what: string) => z.number({ error: "must be a number from 0 to 1" }).min(0, { error: "must be a number from 0 to 1" }).max(1, { error: "must be a number from 0 to 1" }).describe(what);
 const name = (what: string) => z.string({ error: "must be a name or the path of a module" }).min(1, { error: "must be a name or the path of a module" }).describe(what);
 const flag = (what: string) => z.boolean({ error: "must be true or false" }).describe(what);
 const milliseconds = (what: string) => z.number({ error: "must be a number of milliseconds, 0 or more" }).min(0, { error: "must be a number of milliseconds, 0 or more" }).describe(what);
 
+const sharedNameRule = "must be empty or a name of 1 to 250 characters without '/'";
+
 const l1Schema = z.strictObject({
   sizeBytes: whole(arenaBytesMin, "Capacity of L1 (--l1-size-gb, where GB is GiB)"),
-  alignBytes: whole(4096, "Alignment and rounding of objects, a power of two (--l1-align-bytes)").default(4096),
+  alignBytes: wholeUpTo(4096, alignBytesMax, "Alignment and rounding of objects, a power of two (--l1-align-bytes)").default(4096),
   hugePages: flag("Ask the kernel for huge pages (--l1-use-hugepages)").default(true),
-  sharedName: z.string({ error: "must be a text" }).default("").describe("POSIX shared memory segment to use as L1; empty = private memory (--shm-name)"),
+  sharedName: z
+    .string({ error: sharedNameRule })
+    .regex(/^(?!\.{1,2}$)[^/\0]{0,250}$/, { error: sharedNameRule })
+    .default("")
+    .describe("POSIX shared memory segment to use as L1; empty = private memory (--shm-name)"),
   evictionPolicy: name("What leaves a full L1: LRU, ARC, FIFO, IsolatedLRU, noop, or a module (--eviction-policy)").default("LRU"),
   evictionTriggerWatermark: fraction("Part of L1 in use from which passes evict (--eviction-trigger-watermark)").default(0.8),
   evictionRatio: fraction("Part of the known keys that one pass evicts (--eviction-ratio)").default(0.2),
   writeTtlSeconds: whole(1, "A write that is neither committed nor aborted by then is aborted (--l1-write-ttl-seconds)").default(600),
   readTtlSeconds: whole(1, "A lease that nobody releases ends then; its I/O never does (--l1-read-ttl-seconds)").default(300),
   storeWaitMs: milliseconds("How long a write waits for room (--store-wait-ms)").default(10_000),
-  storeShare: fraction("Part of L1 that loads leave to stores").default(0.25),
-  loadShare: fraction("Part of L1 that stores leave to loads").default(0.25),
+  storeShare: share("Part of L1 that loads leave to stores").default(0.25),
+  loadShare: share("Part of L1 that stores leave to loads").default(0.25),
   queueMax: whole(1, "Requests of one class that may wait for room").default(1024),
 });
 
@@ -58,8 +81,8 @@ const quotaSchema = z.strictObject({
 });
 
 const engineSchema = z.strictObject({
-  copyThreads: whole(1, "Threads for gather, scatter and checksums").optional(),
-  fileThreads: whole(1, "Threads for files").optional(),
+  copyThreads: wholeUpTo(1, threadsMax, "Threads for gather, scatter and checksums").optional(),
+  fileThreads: wholeUpTo(1, threadsMax, "Threads for files").optional(),
   fileEngine: z.enum(["auto", "io_uring", "threads"], { error: 'must be "auto", "io_uring" or "threads"' }).default("auto").describe("How files are read and written"),
 });
 
@@ -95,15 +118,18 @@ export function storageJsonSchema(): Record<string, unknown> {
 }
 
 /** Checks types, ranges, names and combinations; fills in defaults. Opens nothing. */
-export function parseStorageConfig(input: StorageConfigInput): StorageConfig {
+export function parseStorageConfig(input: StorageConfigInput, limitBytes: number = memoryLimitBytes()): StorageConfig {
   const result = storageSchema.safeParse(input);
-  if (!result.success) throw explain(result.error.issues[0], input);
+  if (!result.success) throw explain(weightiest(result.error.issues), input);
   const { l1, l2, quotas, engine } = result.data;
-  if ((l1.alignBytes & (l1.alignBytes - 1)) !== 0) throw new ConfigError("l1.alignBytes", `l1.alignBytes must be a power of two of at least 4096, got ${l1.alignBytes}`);
+  if ((l1.alignBytes & (l1.alignBytes - 1)) !== 0) throw new ConfigError("l1.alignBytes", `l1.alignBytes must be a power of two from 4096 to ${alignBytesMax}, got ${l1.alignBytes}`);
+  if (l1.alignBytes > l1.sizeBytes) throw new ConfigError("l1.alignBytes", `l1.alignBytes must be at most l1.sizeBytes (${l1.sizeBytes}), got ${l1.alignBytes}`);
   if (l1.storeShare + l1.loadShare > 1)
     throw new ConfigError("l1.storeShare", `l1.storeShare + l1.loadShare must be at most 1, got ${l1.storeShare} + ${l1.loadShare}`);
   const adapters = l2.adapters.map((adapter, index) => (isAdapter(adapter) ? adapter : parseAdapterSpec(adapter, `l2.adapters[${index}]`, { evictionPolicies: evictionPolicies.names() })));
-  refuseTwins(adapters);
+  const places = [...specPlaces(adapters)];
+  refuseTwins(places);
+  refuseHugeMocks(places, limitBytes);
   const storePolicy = l2.storePolicy ?? (l1.evictionPolicy === "noop" ? "skip_l1" : "default");
   const warnings = checkCombination(l1.evictionPolicy, storePolicy, l2.prefetchPolicy, adapters.length, l1.sizeBytes);
   const storeBytesInFlightMax = l2.storeBytesInFlightMax ?? Math.min(0.25 * GiB, Math.max(arenaBytesMin, Math.floor(l1.sizeBytes / 2)));
@@ -133,16 +159,46 @@ function checkCombination(evictionPolicy: string, storePolicy: string, prefetchP
   return warnings;
 }
 
+interface SpecPlace {
+  readonly spec: AdapterSpec;
+  /** As the user knows it: `l2.adapters[0].inner`. */
+  readonly field: string;
+}
+
+/** Every spec, those that another one wraps included. */
+function* specPlaces(adapters: readonly (AdapterSpec | L2Adapter)[]): Generator<SpecPlace> {
+  for (const [index, adapter] of adapters.entries()) {
+    let spec: unknown = isAdapter(adapter) ? undefined : adapter;
+    for (let field = `l2.adapters[${index}]`; typeof spec === "object" && spec !== null; field += ".inner") {
+      yield { spec: spec as AdapterSpec, field };
+      spec = (spec as { readonly inner?: unknown }).inner;
+    }
+  }
+}
+
 /** Two adapters on one directory would evict each other's files. */
-function refuseTwins(adapters: readonly (AdapterSpec | L2Adapter)[]): void {
-  const seen = new Map<string, number>();
-  adapters.forEach((adapter, index) => {
-    const path = isAdapter(adapter) ? undefined : adapter.base_path;
-    if (typeof path !== "string") return;
+function refuseTwins(places: readonly SpecPlace[]): void {
+  const seen = new Map<string, string>();
+  for (const { spec, field } of places) {
+    if (typeof spec.base_path !== "string") continue;
+    const path = resolve(spec.base_path);
     const other = seen.get(path);
-    if (other !== undefined) throw new ConfigError(`l2.adapters[${index}].base_path`, `l2.adapters[${index}].base_path must differ from that of l2.adapters[${other}], got ${JSON.stringify(path)} for both`);
-    seen.set(path, index);
-  });
+    if (other !== undefined) throw new ConfigError(`${field}.base_path`, `${field}.base_path must differ from that of ${other}, got ${JSON.stringify(path)} for both`);
+    seen.set(path, field);
+  }
+}
+
+/** A mock lies in this process's memory; one that could not would end the process when it fills. */
+function refuseHugeMocks(places: readonly SpecPlace[], limitBytes: number): void {
+  const largestGb = largestL1Bytes(limitBytes) / GiB;
+  for (const { spec, field } of places)
+    if (spec.type === "mock" && typeof spec.max_size_gb === "number" && spec.max_size_gb > largestGb)
+      throw new ConfigError(`${field}.max_size_gb`, `${field}.max_size_gb must be at most ${largestGb.toFixed(2)} here (memory limit ${formatBytes(limitBytes)}), got ${spec.max_size_gb}`);
+}
+
+/** A misspelled field first: that another is missing often only follows from it. */
+function weightiest(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find((issue) => issue.code === "unrecognized_keys") ?? issues[0];
 }
 
 function explain(issue: z.core.$ZodIssue, input: unknown): ConfigError {
@@ -154,7 +210,7 @@ function explain(issue: z.core.$ZodIssue, input: unknown): ConfigError {
     return new ConfigError(where, `unknown field ${where}; known: ${known.join(", ")}${didYouMean(unknown, known)}`);
   }
   const value = issue.path.reduce<unknown>((inner, step) => (inner as Record<PropertyKey, unknown> | undefined)?.[step], input);
-  const got = value === undefined ? "it is missing" : `got ${JSON.stringify(value)}`;
+  const got = value === undefined ? "it is missing" : `got ${show(value)}`;
   return new ConfigError(field === "" ? "config" : field, `${field === "" ? "the configuration" : field} ${issue.code === "invalid_type" && value === undefined ? "is required" : issue.message}, ${got}`);
 }
 

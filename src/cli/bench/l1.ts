@@ -197,7 +197,7 @@ const warmUpKeys = 100_000;
 
 async function memoryPerKey(options: BenchOptions, first: number, second: number): Promise<Record<string, number>> {
   // The reservation is never touched: 5 GiB of it cost page tables for nothing.
-  const storage = await openStorage({ l1: { sizeBytes: Math.min(5 * GiB, Math.ceil((second * 1.02 * layout.sizeBytes) / MiB) * MiB + 64 * MiB), evictionPolicy: "LRU", evictionTriggerWatermark: 1, loadShare: 0, storeShare: 1 } });
+  const storage = await openStorage({ l1: { sizeBytes: Math.min(5 * GiB, Math.ceil((second * 1.02 * layout.sizeBytes) / MiB) * MiB + 64 * MiB), evictionPolicy: "LRU", evictionTriggerWatermark: 1, loadShare: 0, storeShare: 0.9 } });
   const keys = new FreshKeys(storage);
   const write = async (): Promise<void> => {
     await (await storage.reserveWrite(keys.batch(), layout)).commit();
