@@ -91,7 +91,7 @@ export class PolicyRegistry<Policy extends object, Context> {
   #unknown(name: string): string {
     const { word, advice } = this.#kind;
     const known = this.names();
-    const hint = advice?.[name] ?? didYouMean(name, known);
+    const hint = (advice !== undefined && Object.hasOwn(advice, name) ? advice[name] : undefined) ?? didYouMean(name, known);
     return `Unknown ${word} policy '${name}'. Known: ${known.join(", ")}${hint}`;
   }
 }

@@ -31,7 +31,7 @@ export function benchCommand(terminal: Terminal, finish: (exitCode: number) => v
     .option("--quick", "a short run, to see that it works")
     .addHelpText("after", `\nBenchmarks:\n${list.join("\n")}`)
     .action(async (name: string, flags: BenchFlags) => {
-      const known = benches[name];
+      const known = Object.hasOwn(benches, name) ? benches[name] : undefined;
       if (known === undefined) throw new UsageError(`unknown benchmark "${name}"; known: ${Object.keys(benches).join(", ")}${didYouMean(name, Object.keys(benches))}`);
       const bench = await known.load();
       const report = await bench.run({ quick: flags.quick === true, progress: (line) => terminal.progress(`${name}: ${line}`) });

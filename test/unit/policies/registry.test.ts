@@ -40,6 +40,15 @@ test("an unknown name lists the known ones and the nearest, and names the field"
   assert.equal(refused("x").code, "KVFERRY_CONFIG");
 });
 
+test("names that every object inherits are unknown like any other, and get no advice", () => {
+  for (const name of ["constructor", "toString", "__proto__", "hasOwnProperty"])
+    assert.throws(
+      () => evictionPolicies.find(name, "l1.evictionPolicy"),
+      (error) => error instanceof ConfigError && new RegExp(`^Unknown eviction policy '${name}'\\. Known: [A-Za-z, ]+$`).test(error.message),
+      name,
+    );
+});
+
 test("names are case-sensitive, suggestions are not", () => {
   assert.throws(() => evictionPolicies.find("lru", "f"), { message: `Unknown eviction policy 'lru'. Known: ARC, FIFO, IsolatedLRU, LRU, noop; did you mean "LRU"?` });
 });
