@@ -5,8 +5,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -352,6 +358,40 @@ TEST_F(FileEngineOneTest, RefusalsOfIoUringAreToldInWordsAndThreadsDoTheWork) {
     EXPECT_EQ(status.code(), StatusCode::kOutOfRange);
     EXPECT_NE(status.message().find(refused.reason), std::string::npos) << status.message();
     EXPECT_EQ(insisting.engine->file_backend(), nullptr);
+  }
+}
+
+/// Makes the kernel answer io_uring_setup with this error from now on, as a container's seccomp profile does.
+bool RefuseIoUring(int error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425 /* io_uring_setup */, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{sizeof program / sizeof program[0], program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(FileEngineOneTest, ARealRefusalByTheKernelIsToldAndThreadsDoTheWork) {
+  const std::pair<int, const char*> cases[] = {{EPERM, "EPERM from io_uring_setup"}, {ENOSYS, "ENOSYS from io_uring_setup"}};
+  for (const auto& [error, reason] : cases) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (!RefuseIoUring(error)) _exit(2);
+      {
+        EngineHarness harness(With(FileEngineChoice::kAuto), 1 << 20);
+        FileEngine* files = Files(harness);
+        WriteAndRead(harness, files, 10, 100000);
+        if (files->Reason() != reason || std::string(files->Name()) != "threads" || HasFailure()) _exit(1);
+      }
+      _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0) << "1 = wrong engine, reason or bytes; 2 = no seccomp here";
   }
 }
 
