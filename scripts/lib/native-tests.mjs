@@ -14,7 +14,8 @@ export async function nativeTests({ sanitize = "", filter } = {}) {
   }
   const directory = join(root, ".build", `native-${sanitize === "" ? "plain" : sanitize}`);
   mkdirSync(directory, { recursive: true });
-  await run("cmake", ["-S", root, "-B", directory, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DKVFERRY_TESTS=ON", "-DKVFERRY_ADDON=OFF", `-DKVFERRY_SANITIZE=${sanitize}`]);
+  // -O1 halves the time to compile under sanitizers, and without NDEBUG assert() is on.
+  await run("cmake", ["-S", root, "-B", directory, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1", "-DKVFERRY_TESTS=ON", "-DKVFERRY_ADDON=OFF", `-DKVFERRY_SANITIZE=${sanitize}`]);
   await run("cmake", ["--build", directory, "--parallel", "2"]);
   const junit = join(directory, "ctest.xml");
   const args = ["--test-dir", directory, "--output-on-failure", "--no-tests=error", "-j", "2", "--timeout", "300", "--output-junit", junit];
