@@ -1,5 +1,7 @@
 import type { World } from "./world.ts";
 
+const adaptersMax = 5;
+
 /** The operator of the simulation: adds and removes adapters, clears L1, changes quotas, and sometimes closes everything too early. */
 export async function runOperator(world: World): Promise<void> {
   const { plan, random, faults, clock } = world;
@@ -27,6 +29,7 @@ export async function runOperator(world: World): Promise<void> {
 
 async function addAdapter(world: World): Promise<void> {
   const { random } = world;
+  if (world.storage.adapters.length >= adaptersMax) return;
   const adapter = world.addAdapter({ latencyMs: random.nextBelow(20), heedsSignals: random.nextFloat() < 0.5, knowsKeys: random.nextFloat() < 0.5 });
   await world.within("add adapter", 0, [], () => world.storage.addAdapter(adapter));
 }

@@ -1,6 +1,7 @@
+import type { KeyBatch } from "../../src/keys/key-batch.ts";
 import { WriteStatus } from "../../src/l1/index.ts";
 import { isPayloadOf, payloadOf } from "./payload.ts";
-import { recordOf } from "./sim-adapter.ts";
+import { keyText, recordOf } from "./sim-adapter.ts";
 import { SimFailure, type World } from "./world.ts";
 
 /** Quiescence (law 4, R5): everybody has gone and every adapter is well, so nothing may be held any more. */
@@ -56,6 +57,7 @@ function checkEndings(world: World): void {
 export async function checkStillWorks(world: World): Promise<void> {
   const { storage, plan } = world;
   if (plan.policiesThrow) return;
+  for (let document = 0; document < plan.documents; document++) await checkReadable(world, document);
   for (const document of Array.from({ length: plan.documents }, (_, index) => index)) {
     const rows = world.rows(document, 0, 1);
     const write = await world.within("last write", 60_000, [], () => storage.reserveWriteRows(rows, { timeoutMs: 60_000 }));
@@ -84,6 +86,25 @@ export async function checkStillWorks(world: World): Promise<void> {
     // Without eviction nothing leaves such an L1 by itself: that is what the configuration's warning says.
     if (plan.evictionPolicy === "noop" && plan.storePolicy === "default") storage.clearL1({ force: true });
   }
+}
+
+/** A healed storage finds at least the prefix that its adapters hold, as far as the loads' share of L1 reaches. */
+async function checkReadable(world: World, document: number): Promise<void> {
+  const { storage, plan } = world;
+  const adapters = world.adapters.filter((adapter) => storage.adapters.includes(adapter));
+  const rows = world.rows(document, 0, plan.chunksPerDocument);
+  const isHeld = (chunk: number): boolean => rows.every(({ keys }) => adapters.some((adapter) => adapter.held.has(keyText(keys as KeyBatch, chunk))));
+  let heldChunks = 0;
+  while (heldChunks < plan.chunksPerDocument && isHeld(heldChunks)) heldChunks++;
+  // Shares leave loads at least half, less one object that is always left to stores.
+  const fittingChunks = Math.max(1, Math.floor((0.5 * plan.l1SizeBytes) / plan.chunkBytes) - 1);
+  const read = await world.within("healed read", 60_000, [], () => storage.prefetchRows(rows, { deadlineMs: 60_000 }));
+  if (read === undefined) return;
+  const expected = Math.min(heldChunks, fittingChunks);
+  if (read.hitCount < expected) throw new SimFailure(`document ${document} has ${heldChunks} leading chunks in its adapters, ${fittingChunks} fit into L1, and a read hits ${read.hitCount}`);
+  await read.release();
+  await world.within("idle", 60_000, [], () => storage.idle());
+  storage.clearL1({ force: true });
 }
 
 /** Adapters that said "stored" and were not, or were robbed: a miss at the end is right then. Slow adapters may miss a short deadline. */

@@ -85,6 +85,20 @@ test("a chunk that needs room may push out later chunks of its own request", asy
   await rig.close();
 });
 
+// A row with a sliding window needs only the last chunks of a prefix. When room ended before the plan did, what had been loaded for the
+// long prefix served no shorter one, and a request of which half would have fitted hit nothing.
+test("a prefix with a sliding window that does not fit is answered with a shorter one", async () => {
+  const rig = await Rig.open({ chunks: 16, adapters: [{}], rowSizes: [4096, 4000], windows: [-1, 1] });
+  for (let chunk = 0; chunk < 14; chunk++) await rig.writeAll(chunk, 1);
+  const read = await rig.read(rig.rows(0, 14));
+  // Loads may take 12 objects here: 11 chunks of the first row and the last chunk of the second.
+  assert.equal(read.hitCount, 11);
+  assert.equal(read.slots.length, 12);
+  rig.verify(read);
+  await read.release();
+  await rig.finish();
+});
+
 // Waiters were woken when slots were freed. A reader's release that frees nothing lets its objects be evicted, and woke nobody.
 test("a writer that waits gets its room when a reader lets go of what can be evicted", async () => {
   const rig = await Rig.open({ chunks: 2, adapters: [{}], l1: { evictionPolicy: "LRU" }, l2: { storePolicy: "default" } });

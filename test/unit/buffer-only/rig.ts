@@ -36,6 +36,8 @@ export interface RigOptions {
   readonly seed?: number;
   /** Objects per chunk with their share of the chunk's bytes; default one object. */
   readonly rowSizes?: readonly number[];
+  /** Sliding window of each row in chunks; -1 = none. */
+  readonly windows?: readonly number[];
 }
 
 /** How long a virtual minute's worth of waiting may take in events before a test is taken to hang. */
@@ -50,6 +52,7 @@ export class Rig {
   readonly runtime = new NativeRuntime({ stepped: true });
   readonly chunkBytes: number;
   readonly layouts: readonly { readonly sizeBytes: number }[];
+  readonly windows: readonly number[];
   readonly seed: number;
   storage!: Storage;
 
@@ -57,6 +60,7 @@ export class Rig {
     // The smallest arena is 64 KiB, so fewer chunks are larger ones.
     this.chunkBytes = roundUp(Math.ceil((64 * 1024) / options.chunks), 4096);
     this.layouts = (options.rowSizes ?? [this.chunkBytes - 40]).map((sizeBytes) => ({ sizeBytes }));
+    this.windows = options.windows ?? [];
     this.seed = options.seed ?? 1;
   }
 
@@ -127,6 +131,7 @@ export class Rig {
         this.storage.namespaces,
       ),
       layout,
+      windowChunks: this.windows[group] ?? -1,
     }));
   }
 
