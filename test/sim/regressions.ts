@@ -10,4 +10,7 @@ export const regressions: readonly { readonly seed: number; readonly story: stri
   { seed: 74, story: "an adapter whose holds() throws made commits reject and left their objects in L1" },
   { seed: 79, story: "stores queued behind an adapter that never answers did not end at their deadline" },
   { seed: 263, story: "the timer that ends overdue stores fired for ever when a sum and a difference rounded differently" },
+  { seed: 10, story: "a chunk waited in a full L1 for a later chunk of its own request, which eviction was told to spare" },
+  { seed: 163, story: "a waiter was not woken when a reader let go of what could then be evicted" },
+  { seed: 226, story: "a prefix with a sliding window that did not fit into L1 was answered as no hit at all" },
 ];
