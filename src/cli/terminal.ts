@@ -1,3 +1,7 @@
+/** Signals that ask a command to stop, and the exit codes that say so. SIGHUP: the person's terminal went away. */
+export const signalExitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+export type StopSignal = keyof typeof signalExitCodes;
+
 /** Where a command writes, and how it is asked to stop; passed in, so that tests can run commands inside their own process. */
 export interface Terminal {
   /** Results: what a pipe should get. */
@@ -9,8 +13,8 @@ export interface Terminal {
   /** Colours and the progress line are for people. */
   readonly interactive: boolean;
   readonly columns: number;
-  /** Calls `listener` at SIGINT and SIGTERM until the returned function is called. */
-  onSignal(listener: (signal: "SIGINT" | "SIGTERM") => void): () => void;
+  /** Calls `listener` at SIGINT, SIGTERM and SIGHUP until the returned function is called. */
+  onSignal(listener: (signal: StopSignal) => void): () => void;
 }
 
 export const systemTerminal: Terminal = {
@@ -28,13 +32,11 @@ export const systemTerminal: Terminal = {
     return process.stderr.columns ?? 80;
   },
   onSignal(listener) {
-    const onInterrupt = (): void => listener("SIGINT");
-    const onTerminate = (): void => listener("SIGTERM");
-    process.on("SIGINT", onInterrupt);
-    process.on("SIGTERM", onTerminate);
+    const signals = Object.keys(signalExitCodes) as StopSignal[];
+    const hear = (signal: NodeJS.Signals): void => listener(signal as StopSignal);
+    for (const signal of signals) process.on(signal, hear);
     return () => {
-      process.off("SIGINT", onInterrupt);
-      process.off("SIGTERM", onTerminate);
+      for (const signal of signals) process.off(signal, hear);
     };
   },
 };

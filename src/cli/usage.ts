@@ -28,11 +28,11 @@ export function integerFlag(flag: string, min: number, max = Number.MAX_SAFE_INT
   };
 }
 
-/** Parser of a flag that wants a number above 0. */
-export function positiveNumberFlag(flag: string): (text: string) => number {
+/** Parser of a flag that wants a number above 0, at most `max`. */
+export function positiveNumberFlag(flag: string, max = Infinity): (text: string) => number {
   return (text) => {
     const value = numberPattern.test(text) ? Number(text) : NaN;
-    if (!Number.isFinite(value) || value <= 0) throw new UsageError(`${flag} must be a number above 0, got "${text}"`);
+    if (!Number.isFinite(value) || value <= 0 || value > max) throw new UsageError(`${flag} must be a number above 0${max === Infinity ? "" : ` and at most ${max}`}, got "${text}"`);
     return value;
   };
 }
@@ -72,8 +72,10 @@ export function usageErrorOf(error: CommanderError, command: Command): UsageErro
       const flags = command.options.map((option) => option.long ?? option.flags);
       return new UsageError(`unknown option ${quoted}${didYouMean(quoted, [...flags, "--help"])}`);
     }
-    case "commander.unknownCommand":
-      return new UsageError(`unknown command "${quoted}"${didYouMean(quoted, command.commands.map((known) => known.name()))}`);
+    case "commander.unknownCommand": {
+      const known = command.commands.map((other) => other.name());
+      return new UsageError(`unknown command "${quoted}"; known: ${known.join(", ")}${didYouMean(quoted, known)}`);
+    }
     case "commander.optionMissingArgument":
       return new UsageError(`${quoted} needs a value`);
     case "commander.missingArgument":

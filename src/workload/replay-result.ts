@@ -42,5 +42,5 @@ export interface ReplayResult {
   /** What a store refused or lost: counted, reported, and a miss later. */
   readonly warnings: readonly string[];
   /** Set when a signal ended the run early. */
-  readonly interruptedBy: "SIGINT" | "SIGTERM" | null;
+  readonly interruptedBy: "SIGINT" | "SIGTERM" | "SIGHUP" | null;
 }

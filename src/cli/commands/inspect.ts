@@ -5,7 +5,7 @@ import { AdapterError } from "../../base/errors.ts";
 import { inspectPath, type InspectReport } from "../../l2/inspect.ts";
 import { NativeRuntime } from "../../native/runtime.ts";
 import { formatCount, table } from "../format.ts";
-import type { Terminal } from "../terminal.ts";
+import { signalExitCodes, type StopSignal, type Terminal } from "../terminal.ts";
 import { exitCodes, UsageError } from "../usage.ts";
 
 const helpText = `
@@ -25,14 +25,14 @@ export function inspectCommand(terminal: Terminal, finish: (exitCode: number) =>
     .action(async (path: string, flags: { readonly json?: boolean }) => {
       const runtime = new NativeRuntime();
       const stop = new AbortController();
-      const forgetSignals = terminal.onSignal(() => stop.abort());
+      const forgetSignals = terminal.onSignal((signal) => stop.abort(signal));
       try {
         const report = await inspectPath(path, runtime, { signal: stop.signal, onProgress: (files) => terminal.progress(`${formatCount(files)} files read`) });
         terminal.progress("");
         terminal.out(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : readable(report));
         finish(report.intact ? exitCodes.ok : exitCodes.failed);
       } catch (error) {
-        if (stop.signal.aborted) return finish(130);
+        if (stop.signal.aborted) return finish(signalExitCodes[stop.signal.reason as StopSignal]);
         throw error instanceof AdapterError ? new UsageError(error.message.replace(/^inspect: /, "")) : error;
       } finally {
         forgetSignals();

@@ -51,6 +51,9 @@ const payloadFlags = {
   drainSeconds: "--drain-seconds",
 };
 
+/** What a timer can wait: 2^31 - 1 ms. */
+const drainSecondsMax = 2_147_483;
+
 const helpText = `
 TRACE is JSON lines, plain or gzip: {"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [...]}, with or without
 "session". Each hash id is one chunk of KV. For each request: look up its chunks, load the leading ones that are there and check
@@ -58,7 +61,7 @@ every byte, store the rest. With no policy and no adapter named, the replay runs
 --l2-store-policy skip_l1) over a temporary directory that it removes afterwards.
 
 Exit code: 0 when every loaded byte was right, nothing was lost and L1 came to rest; 1 when not; 2 for a wrong command line;
-143 or 130 after SIGTERM or SIGINT, which drain what is in flight and print the summary so far.
+143, 130 or 129 after SIGTERM, SIGINT or SIGHUP, which drain what is in flight and print the summary so far.
 
 Examples:
   kvferry replay examples/traces/chat.jsonl
@@ -79,7 +82,7 @@ export function replayCommand(terminal: Terminal, finish: (exitCode: number) => 
     .option("--l2-adapter <json>", "an L2 store, repeatable, in order: '{\"type\":\"fs\",\"base_path\":\"...\"}'", collectJsonObjects("--l2-adapter"))
     .option("--speed <max|trace|factor>", "as fast as possible, by the trace's clock, or that many times faster (default max)", parseSpeed)
     .option("--seed <n>", "seed of the payload bytes (default 1); another seed shares nothing in a persistent store", integerFlag("--seed", 0))
-    .option("--drain-seconds <n>", "at the end and after a signal, wait at most this long for stores in flight (default 60)", positiveNumberFlag("--drain-seconds"))
+    .option("--drain-seconds <n>", "at the end and after a signal, wait at most this long for stores in flight (default 60)", positiveNumberFlag("--drain-seconds", drainSecondsMax))
     .option("--skip-broken-lines", "go on over broken lines of the trace, and count them")
     .option("--json", "print the result as one JSON object on stdout")
     .option("--report <file>", "write a self-contained HTML page with curves over the run")

@@ -1,7 +1,7 @@
 /** What a replay's flags mean: the storage to open, the size of a chunk, and the refusals that belong to them. */
 import { formatBytes, GiB } from "../../base/bytes.ts";
 import { ConfigError } from "../../base/errors.ts";
-import type { Storage, StorageConfigInput } from "../../storage/index.ts";
+import { largestL1Bytes, memoryLimitBytes, type Storage, type StorageConfigInput } from "../../storage/index.ts";
 import type { ReplayFlags } from "../commands/replay.ts";
 import { UsageError } from "../usage.ts";
 
@@ -30,6 +30,9 @@ export function storageConfig(flags: ReplayFlags, temporary: string | undefined)
   const sizeGb = flags.l1SizeGb ?? defaults.l1SizeGb;
   const sizeBytes = Math.floor(sizeGb * GiB);
   if (sizeBytes < l1BytesMin) throw new UsageError(`--l1-size-gb must be at least ${l1BytesMin / GiB} (${formatBytes(l1BytesMin)}), got ${sizeGb} (${formatBytes(sizeBytes)})`);
+  const limitBytes = memoryLimitBytes();
+  const largestGb = Math.floor((100 * largestL1Bytes(limitBytes)) / GiB) / 100;
+  if (sizeBytes > largestL1Bytes(limitBytes)) throw new UsageError(`--l1-size-gb must be at most ${largestGb} here (memory limit ${formatBytes(limitBytes)}, of which the rest of the process needs a part), got ${sizeGb}`);
   // The temporary directory goes away in a moment: it may use what a store that stays must leave free.
   const adapters = temporary === undefined ? (flags.l2Adapter ?? []) : [{ type: "fs", base_path: temporary, min_free_gb: 0.25, min_free_percent: 0, min_free_inodes_percent: 1 }];
   return {

@@ -8,7 +8,7 @@ import { Replay } from "../../workload/replay.ts";
 import type { ReplayResult, ReplaySample } from "../../workload/replay-result.ts";
 import { Sampler } from "../../workload/sampler.ts";
 import type { LoadedTrace, ReplayFlags } from "../commands/replay.ts";
-import type { Terminal } from "../terminal.ts";
+import { signalExitCodes, type StopSignal, type Terminal } from "../terminal.ts";
 import { DeviceEngine } from "./device-engine.ts";
 import { LoopDelay } from "./loop-delay.ts";
 import { drainSecondsOf, payloadBytesOf, seedOf } from "./plan.ts";
@@ -19,20 +19,17 @@ export interface FinishedRun {
   readonly samples: readonly ReplaySample[];
 }
 
-export const signalExitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
-
 /** One window of payload; several are on their way at a time, so that copies run while JavaScript fills and compares. */
 const windowBytesMax = MiB;
 const windowCount = 8;
 const progressPauseMs = 200;
 
 /** Replays `trace`, waits for what is in flight, and says what happened. Rejects only when the storage itself cannot be used. */
-export async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFlags, terminal: Terminal): Promise<FinishedRun> {
+export async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFlags, terminal: Terminal, stop: StopSignals): Promise<FinishedRun> {
   const payloadBytes = payloadBytesOf(flags);
   // A sixteenth of L1: several windows of stores and loads must fit beside each other.
   const windowBlocks = Math.max(1, Math.floor(Math.min(windowBytesMax, storage.arena.capacityBytes / 16) / payloadBytes));
   const engine = new DeviceEngine(storage.runtime, payloadBytes, windowBlocks * windowCount);
-  const stop = new StopSignals(terminal);
   try {
     await adaptersReady(storage);
     const replay = new Replay({
@@ -51,14 +48,13 @@ export async function replayOver(storage: Storage, trace: LoadedTrace, flags: Re
     const watched = watch.finish();
     return { result: resultOf(storage, replay, trace, flags, watched, problems, stop.received), samples: watched.samples };
   } finally {
-    stop.forget();
     await engine.close();
   }
 }
 
-/** Hears SIGINT and SIGTERM until forget(). */
-class StopSignals {
-  received: "SIGINT" | "SIGTERM" | null = null;
+/** Hears the signals that ask to stop until forget(). */
+export class StopSignals {
+  received: StopSignal | null = null;
   readonly #controller = new AbortController();
   readonly forget: () => void;
 

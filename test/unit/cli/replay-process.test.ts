@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { reportFile } from "../../../src/cli/replay/report-file.ts";
 import { packageRoot } from "../../../src/native/load.ts";
 import type { ReplayResult } from "../../../src/workload/replay-result.ts";
 import { kvferry, type CliRun } from "./terminal.ts";
@@ -29,8 +30,8 @@ interface ProcessRun extends CliRun {
 }
 
 /** Runs the command as its own process; `onStart` gets it as soon as it replays. */
-function kvferryProcess(args: readonly string[], onStart: (kill: (signal: NodeJS.Signals) => void) => void = () => {}): Promise<ProcessRun> {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+function kvferryProcess(args: readonly string[], onStart: (kill: (signal: NodeJS.Signals) => void) => void = () => {}, environment: NodeJS.ProcessEnv = {}): Promise<ProcessRun> {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
   let out = "";
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => void (out += text));
@@ -123,7 +124,7 @@ test("stores that fail are warned about, per adapter and reason, and leave nothi
   assert.match(run.err, /warning: \d+ chunk stores failed at .*: refused/);
 });
 
-for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const)
+for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130], ["SIGHUP", 129]] as const)
   test(`${signal} in the middle drains, prints the summary so far and exits with ${code}`, async () => {
     const name = `interrupted-${signal}`;
     // By the trace's clock the run would take minutes.
@@ -139,6 +140,40 @@ for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const)
     const stored = Number(/stored +([\d,]+) chunks/.exec(run.out)?.[1].replaceAll(",", ""));
     assert.deepEqual([objects, owner, temporaryFiles], [stored, null, 0]);
   });
+
+test("the temporary directory goes away after a signal, and after a second one that does not wait", async () => {
+  for (const signals of [["SIGHUP"], ["SIGTERM", "SIGHUP"]] as const) {
+    const place = await mkdtemp(join(directory, "tmp-"));
+    const run = await kvferryProcess(["replay", shippedTrace, "--speed", "20"], (kill) => {
+      assert.equal(readdirSync(place).length, 1);
+      setTimeout(() => {
+        for (const signal of signals) kill(signal);
+      }, 400);
+    }, { TMPDIR: place });
+    assert.ok([129, 143].includes(run.code), `${run.code} ${run.err}`);
+    assert.deepEqual(readdirSync(place), [], signals.join());
+  }
+});
+
+test("a report's place keeps what it holds until the new page is whole, and a pipe or device stays one", async () => {
+  const report = join(directory, "earlier.html");
+  const link = join(directory, "link.html");
+  await writeFile(report, "the last run");
+  await symlink(report, link);
+  const refused = await kvferry("replay", shippedTrace, "--eviction-policy", "LRUU", "--report", report);
+  assert.equal(refused.code, 2);
+  assert.equal(await readFile(report, "utf8"), "the last run");
+  await (await reportFile(link, shippedTrace)).write("this run");
+  assert.equal(await readFile(report, "utf8"), "this run");
+  assert.equal(await readlink(link), report);
+  await (await reportFile("/dev/null", shippedTrace)).write("x");
+  assert.ok((await stat("/dev/null")).isCharacterDevice());
+  assert.deepEqual(readdirSync(directory).filter((name) => name.endsWith(".tmp")), []);
+  const alias = join(directory, "alias.jsonl");
+  await symlink(shippedTrace, alias);
+  const onTrace = await kvferry("replay", shippedTrace, "--report", alias);
+  assert.match(onTrace.err, /--report must be another file than TRACE/);
+});
 
 test("SIGKILL in the middle: the next run finds what was complete, checks every byte and clears the rest", async () => {
   const args = ["replay", shippedTrace, "--payload-bytes-per-block", "65536", "--eviction-policy", "noop", "--l1-size-gb", "0.01", "--l2-adapter", fs("killed")];

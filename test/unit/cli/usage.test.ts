@@ -13,7 +13,8 @@ after(() => rm(directory, { recursive: true, force: true }));
 
 /** Command line, and the whole of what stderr must say. */
 const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
-  [["replya"], 'kvferry replya: unknown command "replya"; did you mean "replay"?'],
+  [["replya"], 'kvferry replya: unknown command "replya"; known: replay, bench, inspect, demo, build-native; did you mean "replay"?'],
+  [["frobnicate"], 'kvferry frobnicate: unknown command "frobnicate"; known: replay, bench, inspect, demo, build-native'],
   [["replay"], /^kvferry replay: argument TRACE is missing/],
   [["replay", shippedTrace, "extra"], /^kvferry replay: too many arguments/],
   [["replay", shippedTrace, "--evicton-policy", "LRU"], 'kvferry replay: unknown option --evicton-policy; did you mean "--eviction-policy"?'],
@@ -23,6 +24,13 @@ const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
   [["replay", shippedTrace, "--limit", "0x10"], 'kvferry replay: --limit must be an integer of at least 1, got "0x10"'],
   [["replay", shippedTrace, "--l1-size-gb", "-1"], 'kvferry replay: --l1-size-gb must be a number above 0, got "-1"'],
   [["replay", shippedTrace, "--l1-size-gb", "0.00001"], /--l1-size-gb must be at least 0\.00006103515625 \(64\.0 KiB\), got 0\.00001 \(10\.5 KiB\)$/],
+  [["replay", shippedTrace, "--l1-size-gb", "1e9"], /^kvferry replay: --l1-size-gb must be at most \d+(\.\d+)? here \(memory limit .*\), got 1000000000$/],
+  [["replay", shippedTrace, "--drain-seconds", "1e9"], 'kvferry replay: --drain-seconds must be a number above 0 and at most 2147483, got "1e9"'],
+  [["replay", shippedTrace, "--eviction-policy", "constructor"], /Unknown eviction policy 'constructor'\. Known: [A-Za-z, ]+$/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1e9,"mock_bandwidth_gb":1}'], /--l2-adapter 1\.max_size_gb must be at most .*, got 1000000000$/],
+  [["replay", shippedTrace, "--report", shippedTrace], /^kvferry replay: --report must be another file than TRACE/],
+  [["replay", shippedTrace, "--report", directory], /^kvferry replay: --report must be a file that can be written, got .* \(it is a directory\)$/],
+  [["bench", "constructor"], /unknown benchmark "constructor"; known: /],
   [["replay", shippedTrace, "--speed", "fast"], 'kvferry replay: --speed must be max, trace or a factor above 0 such as 10, got "fast"'],
   [["replay", shippedTrace, "--payload-bytes-per-block", "1001"], "kvferry replay: --payload-bytes-per-block must be a multiple of 4, got 1001"],
   [["replay", shippedTrace, "--l2-adapter", "fs"], /^kvferry replay: --l2-adapter must be a JSON object such as .*, got 'fs' \(/],
