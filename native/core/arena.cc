@@ -100,6 +100,17 @@ Status Arena::CheckRef(SlotRef ref) const {
   return Status::StaleHandle(RefText(ref) + " is stale: the slot has been freed");
 }
 
+Status Arena::CheckWritable(SlotRef ref) const {
+  if ((slots_[ref.index].state.load(std::memory_order_relaxed) & Slot::kSealed) == 0) return {};
+  return Status::StaleHandle(RefText(ref) + " is sealed: the object was published and can only be read");
+}
+
+void Arena::ClearIfUntouched(Slot& slot) noexcept {
+  if ((slot.state.load(std::memory_order_relaxed) & Slot::kTouched) != 0) return;
+  std::memset(DataOf(slot), 0, slot.bytes);
+  slot.state.fetch_or(Slot::kTouched, std::memory_order_relaxed);
+}
+
 uint64_t Arena::UsedBytes() noexcept {
   if (closed_) return 0;
   CollectDrained();
@@ -220,7 +231,7 @@ Status Arena::BeginIo(const SlotRef* refs, size_t count) {
     const uint32_t holds = slot.link.load(std::memory_order_relaxed);
     slot.link.store(holds + 1, std::memory_order_relaxed);
     if (holds > 0) continue;
-    slot.state.fetch_or(Slot::kOutside, std::memory_order_relaxed);
+    slot.state.fetch_or(Slot::kOutside | Slot::kTouched, std::memory_order_relaxed);
     slots_.CountIn(slot);
   }
   return {};
@@ -256,6 +267,25 @@ Status Arena::EndIo(const SlotRef* refs, size_t count) {
   return {};
 }
 
+Status Arena::Seal(const SlotRef* refs, size_t count, uint32_t* in_io) {
+  *in_io = 0;
+  Status status = CheckOpen();
+  if (!status.ok()) return status;
+  status = CollectLive(refs, count);
+  if (!status.ok()) return status;
+  for (const uint32_t index : scratch_) {
+    // Acquire: what the last I/O wrote is part of the object that is published now.
+    if ((slots_[index].state.load(std::memory_order_acquire) & Slot::kCountMask) != 0) *in_io += 1;
+  }
+  if (*in_io > 0) return {};
+  for (const uint32_t index : scratch_) {
+    Slot& slot = slots_[index];
+    ClearIfUntouched(slot);
+    slot.state.fetch_or(Slot::kSealed, std::memory_order_relaxed);
+  }
+  return {};
+}
+
 Status Arena::CollectLive(const SlotRef* refs, size_t count) {
   scratch_.clear();
   for (size_t i = 0; i < count; ++i) {
@@ -274,14 +304,20 @@ Status Arena::Resolve(const SlotRef* refs, size_t count, SlotAccess access, std:
   if (status.ok()) status = CheckCountable();
   if (!status.ok()) return status;
   if (access == SlotAccess::kWrite) {
-    status = CheckDistinct();
+    for (size_t i = 0; i < count && status.ok(); ++i) status = CheckWritable(refs[i]);
+    if (status.ok()) status = CheckDistinct();
     if (!status.ok()) return status;
   }
   views->resize(count);
   for (size_t i = 0; i < count; ++i) {
     const uint32_t index = scratch_[i];
     Slot& slot = slots_[index];
-    if (access == SlotAccess::kWrite) slot.state.fetch_and(~Slot::kChecksumKnown, std::memory_order_relaxed);
+    if (access == SlotAccess::kWrite) {
+      slot.state.fetch_and(~Slot::kChecksumKnown, std::memory_order_relaxed);
+      slot.state.fetch_or(Slot::kTouched, std::memory_order_relaxed);
+    } else {
+      ClearIfUntouched(slot);
+    }
     slots_.CountIn(slot);
     (*views)[i] = {DataOf(slot), slot.bytes, index};
   }
@@ -358,17 +394,25 @@ Status Arena::CheckRange(SlotRef ref, uint64_t offset, uint64_t count) const {
 
 Status Arena::Write(SlotRef ref, uint64_t offset, const void* bytes, uint64_t count) {
   Status status = CheckRange(ref, offset, count);
+  if (status.ok()) status = CheckWritable(ref);
   if (!status.ok()) return status;
   Slot& slot = slots_[ref.index];
+  if ((slot.state.load(std::memory_order_relaxed) & Slot::kTouched) == 0) {
+    // Only what is not written anyway: most objects come in one piece.
+    std::memset(DataOf(slot), 0, offset);
+    std::memset(DataOf(slot) + offset + count, 0, slot.bytes - offset - count);
+    slot.state.fetch_or(Slot::kTouched, std::memory_order_relaxed);
+  }
   slot.state.fetch_and(~Slot::kChecksumKnown, std::memory_order_relaxed);
   // memmove: nothing forbids a caller to pass a view of shared memory that overlaps.
   if (count > 0) std::memmove(DataOf(slot) + offset, bytes, count);
   return {};
 }
 
-Status Arena::Read(SlotRef ref, uint64_t offset, void* bytes, uint64_t count) const {
+Status Arena::Read(SlotRef ref, uint64_t offset, void* bytes, uint64_t count) {
   Status status = CheckRange(ref, offset, count);
   if (!status.ok()) return status;
+  ClearIfUntouched(slots_[ref.index]);
   if (count > 0) std::memmove(bytes, DataOf(slots_[ref.index]) + offset, count);
   return {};
 }
@@ -380,8 +424,9 @@ Status Arena::Checksums(const SlotRef* refs, size_t count, uint32_t* crcs) {
   if (!status.ok()) return status;
   for (size_t i = 0; i < count; ++i) {
     const uint32_t index = scratch_[i];
-    const Slot& slot = slots_[index];
+    Slot& slot = slots_[index];
     if (GetChecksum(index, &crcs[i])) continue;
+    ClearIfUntouched(slot);
     crcs[i] = Crc32c(DataOf(slot), slot.bytes);
     // Kept only when nothing may be writing the slot at this moment.
     if ((slot.state.load(std::memory_order_acquire) & Slot::kCountMask) == 0) SetChecksum(index, crcs[i]);

@@ -9,6 +9,9 @@
 //                            so that a wrong EndIo can never end the I/O of an operation.
 // A slot with I/O is never moved and never reused, whatever JavaScript does.
 //
+// A fresh slot still holds what its memory held before, so it counts as untouched until it is written whole (operations) or
+// begun (BeginIo); the first Write, and whatever reads an untouched slot, puts zeros there first. Seal ends the writing.
+//
 // Thread safety: an arena belongs to the thread that opened it (the owner). Only these may be called from other threads,
 // by who holds I/O on the slot: FinishIo, SetChecksum, GetChecksum. They touch nothing but the slot's atomic words.
 // Operations hold the arena by shared_ptr until their last FinishIo has returned.
@@ -89,6 +92,10 @@ class Arena {
   Status BeginIo(const SlotRef* refs, size_t count);
   Status EndIo(const SlotRef* refs, size_t count);
 
+  /// Makes objects final: from here on whatever would write into the slots is refused like a stale handle, until Free. `*in_io`
+  /// gets how many of them have I/O in flight; unless that is 0, nothing is changed. What was never written becomes zeros.
+  Status Seal(const SlotRef* refs, size_t count, uint32_t* in_io);
+
   /// Counts one I/O on each slot for an operation and says where the objects lie. Fails as a whole, changing nothing.
   /// Each view must be given back by exactly one FinishIo(view.index).
   Status Resolve(const SlotRef* refs, size_t count, SlotAccess access, std::vector<SlotView>* views);
@@ -105,7 +112,7 @@ class Arena {
   /// Synchronous access on the owner thread; counts no I/O, so the views end with the next Allocate.
   Status View(const SlotRef* refs, size_t count, std::vector<SlotView>* views) const;
   Status Write(SlotRef ref, uint64_t offset, const void* bytes, uint64_t count);
-  Status Read(SlotRef ref, uint64_t offset, void* bytes, uint64_t count) const;
+  Status Read(SlotRef ref, uint64_t offset, void* bytes, uint64_t count);
   /// Checksums of the objects; computes and keeps those that are not known.
   Status Checksums(const SlotRef* refs, size_t count, uint32_t* crcs);
   /// Byte offsets in the reservation. They hold while I/O is counted on the slot.
@@ -136,6 +143,10 @@ class Arena {
   Status CheckDistinct();
   uint32_t PagesFor(uint64_t bytes) const noexcept;
   uint8_t* DataOf(const Slot& slot) const noexcept;
+  /// A slot may be written only before it is sealed.
+  Status CheckWritable(SlotRef ref) const;
+  /// Zeros in place of what an earlier owner left in a slot that nobody wrote yet: one tenant never sees another's bytes.
+  void ClearIfUntouched(Slot& slot) noexcept;
   /// Puts slots whose last I/O ended after Free back into the allocator.
   void CollectDrained() noexcept;
   void Recycle(uint32_t index) noexcept;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +27,64 @@ constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr uint64_t kPopulatePieceBytes = uint64_t{64} << 20;
 constexpr uint64_t kAllocatePieceBytes = uint64_t{64} << 20;
 constexpr uint64_t kAllocateLeastPieceBytes = uint64_t{64} << 10;
+
+// The sticky bit, which means nothing on a file, marks shared memory of ours: whatever else lies in /dev/shm is never deleted.
+constexpr mode_t kSharedMode = 0600 | S_ISVTX;
+// Two processes that start at once with a dead owner's name can disturb each other this often before one gives up.
+constexpr int kMostSharedAttempts = 100;
+
+bool TryLock(int fd) noexcept {
+  int result;
+  do {
+    result = flock(fd, LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+bool StillNamed(int fd) noexcept {
+  struct stat info;
+  return fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
+/// Deletes the shared memory `path` when its owner is dead. Ok also when somebody else did.
+Status RemoveDeadShared(const std::string& path) {
+  const int fd = shm_open(path.c_str(), O_RDWR | O_CLOEXEC, 0);
+  if (fd < 0) return errno == ENOENT ? Status() : Status::System("opening the shared memory " + path, errno);
+  struct stat info;
+  Status status;
+  if (fstat(fd, &info) != 0) {
+    status = Status::System("looking at the shared memory " + path, errno);
+  } else if ((info.st_mode & S_ISVTX) == 0) {
+    status = Status::NameTaken("sharedName: the shared memory " + path + " exists and is not kvferry's; choose another name, or delete /dev/shm" + path);
+  } else if (!TryLock(fd)) {
+    status = Status::NameTaken("sharedName: the shared memory " + path + " is held by a live process; choose another name, or end that process");
+  } else if (StillNamed(fd)) {
+    // Only who holds the lock deletes, so the name still means this very object.
+    if (shm_unlink(path.c_str()) != 0) status = Status::System("deleting the shared memory " + path + ", whose owner is dead", errno);
+  }
+  close(fd);
+  return status;
+}
+
+/// Creates and locks the shared memory `path`, in place of one whose owner is dead.
+Status CreateShared(const std::string& path, int* created) {
+  for (int attempt = 0; attempt < kMostSharedAttempts; ++attempt) {
+    const int fd = shm_open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, kSharedMode);
+    if (fd >= 0) {
+      // Between these two calls somebody may have taken us for dead.
+      if (TryLock(fd) && StillNamed(fd)) {
+        *created = fd;
+        return {};
+      }
+      close(fd);
+      continue;
+    }
+    if (errno != EEXIST) return Status::System("creating the shared memory " + path, errno);
+    Status status = RemoveDeadShared(path);
+    if (!status.ok()) return status;
+  }
+  return Status::NameTaken("sharedName: several processes are taking over the shared memory " + path + " at once");
+}
 
 std::string BytesText(uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
 
@@ -96,22 +155,21 @@ Status MemoryReservation::OpenShared(const std::string& name, uint64_t bytes, ui
     return Status::InvalidArgument("sharedName is \"" + name + "\"; a name of 1 to 250 characters without '/' is wanted");
   }
   const std::string path = "/" + name;
-  const int fd = shm_open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0) return Status::System("creating the shared memory " + path, errno);
+  Status status = CreateShared(path, &shared_file_);
+  if (!status.ok()) return status;
+  const int fd = shared_file_;
   shared_path_ = path;
 
   int allocation_error = 0;
   const uint64_t allocated = AllocateFile(fd, bytes, allocate != nullptr ? allocate : posix_fallocate, &allocation_error) / kPageBytes * kPageBytes;
   if (allocated < bytes && (allocated < least_bytes || (allocation_error != ENOSPC && allocation_error != ENOMEM))) {
-    close(fd);
     Close();
     return Status::System("allocating " + BytesText(bytes) + " of shared memory " + path + " (" + BytesText(allocated) + " could be had)", allocation_error);
   }
-  Status status = ftruncate(fd, static_cast<off_t>(allocated)) == 0 ? Reserve(allocated) : Status::System("sizing the shared memory " + path, errno);
+  status = ftruncate(fd, static_cast<off_t>(allocated)) == 0 ? Reserve(allocated) : Status::System("sizing the shared memory " + path, errno);
   if (status.ok() && mmap(base_, allocated, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
     status = Status::System("mapping the shared memory " + path, errno);
   }
-  close(fd);
   if (!status.ok()) {
     Close();
     return status;
@@ -179,7 +237,10 @@ void MemoryReservation::Close() noexcept {
   for (std::thread& thread : populating_) thread.join();
   populating_.clear();
   if (mapping_ != nullptr) munmap(mapping_, mapping_bytes_);
+  // The lock goes last: whoever has it may delete the name.
   if (!shared_path_.empty()) shm_unlink(shared_path_.c_str());
+  if (shared_file_ >= 0) close(shared_file_);
+  shared_file_ = -1;
   mapping_ = nullptr;
   base_ = nullptr;
   bytes_ = 0;

@@ -36,7 +36,8 @@ class MemoryReservation {
   /// Reserves `bytes` (a multiple of 4096) of private memory.
   Status OpenPrivate(uint64_t bytes, bool huge_pages);
   /// Creates the shared memory object `name` and allocates it. When the file system is too small for all of it, keeps what
-  /// it could get (bytes() says how much), down to `least_bytes`. An existing object of that name is refused.
+  /// it could get (bytes() says how much), down to `least_bytes`. An object of that name whose owner is dead is replaced; one
+  /// that has a living owner, or that is not ours, is refused with NameTaken.
   /// `allocate` is posix_fallocate, or a test's idea of a small file system.
   Status OpenShared(const std::string& name, uint64_t bytes, uint64_t least_bytes, bool huge_pages, AllocateCall allocate = nullptr);
 
@@ -65,6 +66,8 @@ class MemoryReservation {
   uint64_t mapping_bytes_ = 0;
   HugePageState huge_pages_ = HugePageState::kOff;
   std::string shared_path_;
+  // Locked while we live: how others see that the shared memory has an owner, however this process ends.
+  int shared_file_ = -1;
 
   std::vector<std::thread> populating_;
   std::atomic<uint64_t> populate_next_{0};

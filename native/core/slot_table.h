@@ -22,6 +22,10 @@ namespace kvferry {
 
 struct Slot {
   static constexpr uint32_t kCountMask = (1u << 24) - 1;
+  /// The owner's alone: the object is complete and can only be read from now on.
+  static constexpr uint32_t kSealed = 1u << 27;
+  /// The owner's alone: nothing of the object that lay here before can be read any more, or an operation is to overwrite all of it.
+  static constexpr uint32_t kTouched = 1u << 28;
   /// The owner's alone: the count includes one for holders outside the addon, whose number is in `link`.
   static constexpr uint32_t kOutside = 1u << 29;
   static constexpr uint32_t kChecksumKnown = 1u << 30;

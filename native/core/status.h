@@ -4,6 +4,7 @@
 //   kStaleHandle     -> RangeError, code KVFERRY_STALE_HANDLE
 //   kClosed          -> Error, code KVFERRY_CLOSED
 //   kBusy            -> Error, code KVFERRY_STATE
+//   kNameTaken       -> Error, code KVFERRY_SHARED_NAME
 //   kSystem          -> Error, code KVFERRY_NATIVE (the message holds the errno text)
 //
 // Thread safety: a value type; const methods may run concurrently.
@@ -16,7 +17,7 @@
 
 namespace kvferry {
 
-enum class StatusCode { kOk, kInvalidArgument, kOutOfRange, kStaleHandle, kClosed, kBusy, kSystem };
+enum class StatusCode { kOk, kInvalidArgument, kOutOfRange, kStaleHandle, kClosed, kBusy, kNameTaken, kSystem };
 
 class [[nodiscard]] Status {
  public:
@@ -28,6 +29,8 @@ class [[nodiscard]] Status {
   static Status StaleHandle(std::string message) { return {StatusCode::kStaleHandle, std::move(message)}; }
   static Status Closed(std::string message) { return {StatusCode::kClosed, std::move(message)}; }
   static Status Busy(std::string message) { return {StatusCode::kBusy, std::move(message)}; }
+  /// Shared memory of the wanted name is somebody else's.
+  static Status NameTaken(std::string message) { return {StatusCode::kNameTaken, std::move(message)}; }
   /// `what` names the call that failed, for example "mmap of 64 GiB".
   static Status System(const std::string& what, int error_number);
 

@@ -34,22 +34,24 @@ Napi::Number NumberOf(Napi::Env env, uint64_t value) { return Napi::Number::New(
 }  // namespace
 
 void ArenaBinding::Init(Napi::Env env, Napi::Object exports) {
-  exports.Set("Arena", DefineClass(env, "Arena",
-                                   {
-                                       InstanceAccessor<&ArenaBinding::CapacityBytes>("capacityBytes"),
-                                       InstanceAccessor<&ArenaBinding::AlignBytes>("alignBytes"),
-                                       InstanceMethod<&ArenaBinding::UsedBytes>("usedBytes"),
-                                       InstanceMethod<&ArenaBinding::Allocate>("allocate"),
-                                       InstanceMethod<&ArenaBinding::Free>("free"),
-                                       InstanceMethod<&ArenaBinding::BeginIo>("beginIo"),
-                                       InstanceMethod<&ArenaBinding::EndIo>("endIo"),
-                                       InstanceMethod<&ArenaBinding::Write>("write"),
-                                       InstanceMethod<&ArenaBinding::Read>("read"),
-                                       InstanceMethod<&ArenaBinding::Checksums>("checksums"),
-                                       InstanceMethod<&ArenaBinding::Offsets>("offsets"),
-                                       InstanceMethod<&ArenaBinding::Stats>("stats"),
-                                       InstanceMethod<&ArenaBinding::Close>("close"),
-                                   }));
+  Napi::Function constructor = DefineClass(env, "Arena",
+                                           {
+                                             InstanceMethod<&ArenaBinding::UsedBytes>("usedBytes"),
+                                             InstanceMethod<&ArenaBinding::Allocate>("allocate"),
+                                             InstanceMethod<&ArenaBinding::Free>("free"),
+                                             InstanceMethod<&ArenaBinding::BeginIo>("beginIo"),
+                                             InstanceMethod<&ArenaBinding::EndIo>("endIo"),
+                                             InstanceMethod<&ArenaBinding::Seal>("seal"),
+                                             InstanceMethod<&ArenaBinding::Write>("write"),
+                                             InstanceMethod<&ArenaBinding::Read>("read"),
+                                             InstanceMethod<&ArenaBinding::Checksums>("checksums"),
+                                             InstanceMethod<&ArenaBinding::Offsets>("offsets"),
+                                             InstanceMethod<&ArenaBinding::Stats>("stats"),
+                                             InstanceMethod<&ArenaBinding::Close>("close"),
+                                           });
+  DefineGetter<&ArenaBinding::CapacityBytes>(constructor, "capacityBytes");
+  DefineGetter<&ArenaBinding::AlignBytes>(constructor, "alignBytes");
+  exports.Set("Arena", constructor);
 }
 
 std::shared_ptr<Arena> ArenaBinding::FromArgument(const Napi::Value& value, const char* name) { return Unwrap(CheckTag(value, WrappedClass::kArena, name, "Arena"))->arena_; }
@@ -68,8 +70,8 @@ ArenaBinding::ArenaBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Ar
   TagObject(info.This().As<Napi::Object>(), WrappedClass::kArena);
 }
 
-Napi::Value ArenaBinding::CapacityBytes(const Napi::CallbackInfo& info) { return NumberOf(info.Env(), arena_->capacity_bytes()); }
-Napi::Value ArenaBinding::AlignBytes(const Napi::CallbackInfo& info) { return NumberOf(info.Env(), arena_->align_bytes()); }
+Napi::Value ArenaBinding::CapacityBytes(const Napi::CallbackInfo& info) { return NumberOf(info.Env(), FromArgument(info.This(), "this")->capacity_bytes()); }
+Napi::Value ArenaBinding::AlignBytes(const Napi::CallbackInfo& info) { return NumberOf(info.Env(), FromArgument(info.This(), "this")->align_bytes()); }
 Napi::Value ArenaBinding::UsedBytes(const Napi::CallbackInfo& info) { return NumberOf(info.Env(), arena_->UsedBytes()); }
 
 Napi::Value ArenaBinding::Allocate(const Napi::CallbackInfo& info) {
@@ -97,6 +99,13 @@ void ArenaBinding::BeginIo(const Napi::CallbackInfo& info) {
 void ArenaBinding::EndIo(const Napi::CallbackInfo& info) {
   const std::vector<SlotRef>& refs = Refs(info);
   ThrowIfFailed(info.Env(), arena_->EndIo(refs.data(), refs.size()));
+}
+
+Napi::Value ArenaBinding::Seal(const Napi::CallbackInfo& info) {
+  const std::vector<SlotRef>& refs = Refs(info);
+  uint32_t in_io = 0;
+  ThrowIfFailed(info.Env(), arena_->Seal(refs.data(), refs.size(), &in_io));
+  return Napi::Number::New(info.Env(), in_io);
 }
 
 void ArenaBinding::Write(const Napi::CallbackInfo& info) {

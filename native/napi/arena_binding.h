@@ -18,13 +18,14 @@ class ArenaBinding : public Napi::ObjectWrap<ArenaBinding> {
   explicit ArenaBinding(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value CapacityBytes(const Napi::CallbackInfo& info);
-  Napi::Value AlignBytes(const Napi::CallbackInfo& info);
+  static Napi::Value CapacityBytes(const Napi::CallbackInfo& info);
+  static Napi::Value AlignBytes(const Napi::CallbackInfo& info);
   Napi::Value UsedBytes(const Napi::CallbackInfo& info);
   Napi::Value Allocate(const Napi::CallbackInfo& info);
   Napi::Value Free(const Napi::CallbackInfo& info);
   void BeginIo(const Napi::CallbackInfo& info);
   void EndIo(const Napi::CallbackInfo& info);
+  Napi::Value Seal(const Napi::CallbackInfo& info);
   void Write(const Napi::CallbackInfo& info);
   void Read(const Napi::CallbackInfo& info);
   void Checksums(const Napi::CallbackInfo& info);

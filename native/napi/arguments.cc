@@ -69,6 +69,8 @@ Napi::Error ErrorOf(Napi::Env env, const Status& status) {
       return WithCode(Napi::Error::New(env, message), "KVFERRY_CLOSED");
     case StatusCode::kBusy:
       return WithCode(Napi::Error::New(env, message), "KVFERRY_STATE");
+    case StatusCode::kNameTaken:
+      return WithCode(Napi::Error::New(env, message), "KVFERRY_SHARED_NAME");
     default:
       return WithCode(Napi::Error::New(env, message), "KVFERRY_NATIVE");
   }
@@ -109,6 +111,15 @@ Napi::Object ObjectArgument(const Napi::Value& value, const char* name) {
 }
 
 Span<uint8_t> Uint8ArrayArgument(const Napi::Value& value, const char* name) { return TypedArrayArgument<uint8_t>(value, name, napi_uint8_array, "a Uint8Array"); }
+Span<uint8_t> SharedUint8ArrayArgument(const Napi::Value& value, const char* name) {
+  const Span<uint8_t> span = Uint8ArrayArgument(value, name);
+  napi_value buffer = nullptr;
+  bool is_plain = true;
+  const bool known = napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, nullptr, &buffer, nullptr) == napi_ok && napi_is_arraybuffer(value.Env(), buffer, &is_plain) == napi_ok;
+  // What lies behind a typed array is an ArrayBuffer or a SharedArrayBuffer.
+  if (!known || is_plain) ThrowTypeError(value.Env(), std::string(name) + " must be backed by a SharedArrayBuffer: a plain ArrayBuffer can be detached while a copy runs");
+  return span;
+}
 Span<uint32_t> Uint32ArrayArgument(const Napi::Value& value, const char* name) { return TypedArrayArgument<uint32_t>(value, name, napi_uint32_array, "a Uint32Array"); }
 Span<int32_t> Int32ArrayArgument(const Napi::Value& value, const char* name) { return TypedArrayArgument<int32_t>(value, name, napi_int32_array, "an Int32Array"); }
 Span<double> Float64ArrayArgument(const Napi::Value& value, const char* name) { return TypedArrayArgument<double>(value, name, napi_float64_array, "a Float64Array"); }

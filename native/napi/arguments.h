@@ -48,6 +48,9 @@ Span<uint32_t> Uint32ArrayArgument(const Napi::Value& value, const char* name);
 Span<int32_t> Int32ArrayArgument(const Napi::Value& value, const char* name);
 Span<double> Float64ArrayArgument(const Napi::Value& value, const char* name);
 
+/// A Uint8Array whose memory can be neither detached nor shrunk while the array lives.
+Span<uint8_t> SharedUint8ArrayArgument(const Napi::Value& value, const char* name);
+
 /// Throws unless `length` is at least (RangeError) what is wanted.
 void CheckLength(Napi::Env env, const char* name, size_t length, size_t least);
 

@@ -46,7 +46,7 @@ CpuDeviceBinding::~CpuDeviceBinding() {
 }
 
 Napi::Value CpuDeviceBinding::RegisterMemory(const Napi::CallbackInfo& info) {
-  const Span<uint8_t> memory = Uint8ArrayArgument(info[0], "memory");
+  const Span<uint8_t> memory = SharedUint8ArrayArgument(info[0], "memory");
   uint32_t region_id = 0;
   ThrowIfFailed(info.Env(), device_->RegisterMemory(memory.data, memory.length, &region_id));
   memory_[region_id] = Napi::Persistent(info[0].As<Napi::Object>());
@@ -92,15 +92,7 @@ Napi::Value CpuDeviceBinding::ImageBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
-void CpuDeviceBinding::CheckMemoryIsHere(Napi::Env env) {
-  for (auto& [id, reference] : memory_) {
-    if (reference.Value().As<Napi::Uint8Array>().ByteLength() == 0)
-      ThrowRangeError(env, "the memory of region " + std::to_string(id) + " was detached (transferred to another thread) while it is registered");
-  }
-}
-
 void CpuDeviceBinding::Gather(const Napi::CallbackInfo& info) {
-  CheckMemoryIsHere(info.Env());
   EnvData& data = EnvData::Of(info.Env());
   const uint32_t op_id = Uint32Argument(info[0], "opId");
   const uint32_t layout_id = Uint32Argument(info[1], "layoutId");
@@ -112,7 +104,6 @@ void CpuDeviceBinding::Gather(const Napi::CallbackInfo& info) {
 }
 
 void CpuDeviceBinding::Scatter(const Napi::CallbackInfo& info) {
-  CheckMemoryIsHere(info.Env());
   EnvData& data = EnvData::Of(info.Env());
   const uint32_t op_id = Uint32Argument(info[0], "opId");
   const uint32_t layout_id = Uint32Argument(info[1], "layoutId");

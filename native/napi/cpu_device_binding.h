@@ -1,7 +1,8 @@
 // CpuDeviceBinding: NativeCpuDevice of src/native/binding.ts. Marshalling only; cpu_device.h has the meaning.
 //
 // Registered arrays are held by references, so their memory stays. A device that is collected while operations run leaves its
-// references behind for good: memory that a copy thread reads must never be freed.
+// references behind for good: memory that a copy thread reads must never be freed. Only shared memory is taken: JavaScript can
+// take a plain ArrayBuffer away (transfer, shrink) under a running copy.
 #ifndef KVFERRY_NAPI_CPU_DEVICE_BINDING_H_
 #define KVFERRY_NAPI_CPU_DEVICE_BINDING_H_
 
@@ -30,8 +31,6 @@ class CpuDeviceBinding : public Napi::ObjectWrap<CpuDeviceBinding> {
   void Gather(const Napi::CallbackInfo& info);
   void Scatter(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
-  /// Memory that was moved to another thread (transferred) is not ours to copy from any more.
-  void CheckMemoryIsHere(Napi::Env env);
 
   std::unique_ptr<CpuDevice> device_;
   std::map<uint32_t, Napi::ObjectReference> memory_;

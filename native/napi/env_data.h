@@ -29,6 +29,14 @@ void TagObject(const Napi::Object& object, WrappedClass wrapped);
 /// Throws TypeError unless `value` was marked so by this very copy of the addon. `name` is the argument's.
 Napi::Object CheckTag(const Napi::Value& value, WrappedClass wrapped, const char* name, const char* class_name);
 
+/// Defines `name` on the class's prototype with a getter that checks its receiver. Accessors of the class itself do not: any
+/// wrapped object is taken for one of this class. (Methods are checked by V8.)
+template <Napi::Value (*getter)(const Napi::CallbackInfo&)>
+void DefineGetter(Napi::Function constructor, const char* name) {
+  Napi::Object prototype = constructor.Get("prototype").As<Napi::Object>();
+  prototype.DefineProperty(Napi::PropertyDescriptor::Accessor<getter>(name));
+}
+
 }  // namespace kvferry
 
 #endif  // KVFERRY_NAPI_ENV_DATA_H_

@@ -28,11 +28,8 @@ std::vector<uint32_t>& Ids(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void InternTableBinding::Init(Napi::Env env, Napi::Object exports) {
-  exports.Set("InternTable", DefineClass(env, "InternTable",
-                                         {
-                                             InstanceAccessor<&InternTableBinding::RecordBytes>("recordBytes"),
-                                             InstanceAccessor<&InternTableBinding::Size>("size"),
-                                             InstanceAccessor<&InternTableBinding::IdBound>("idBound"),
+  Napi::Function constructor = DefineClass(env, "InternTable",
+                                           {
                                              InstanceMethod<&InternTableBinding::MemoryBytes>("memoryBytes"),
                                              InstanceMethod<&InternTableBinding::Intern>("intern"),
                                              InstanceMethod<&InternTableBinding::Find>("find"),
@@ -40,7 +37,11 @@ void InternTableBinding::Init(Napi::Env env, Napi::Object exports) {
                                              InstanceMethod<&InternTableBinding::Release>("release"),
                                              InstanceMethod<&InternTableBinding::Records>("records"),
                                              InstanceMethod<&InternTableBinding::Generations>("generations"),
-                                         }));
+                                           });
+  DefineGetter<&InternTableBinding::RecordBytes>(constructor, "recordBytes");
+  DefineGetter<&InternTableBinding::Size>(constructor, "size");
+  DefineGetter<&InternTableBinding::IdBound>(constructor, "idBound");
+  exports.Set("InternTable", constructor);
 }
 
 InternTableBinding::InternTableBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<InternTableBinding>(info) {
@@ -50,9 +51,11 @@ InternTableBinding::InternTableBinding(const Napi::CallbackInfo& info) : Napi::O
   TagObject(info.This().As<Napi::Object>(), WrappedClass::kInternTable);
 }
 
-Napi::Value InternTableBinding::RecordBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), table_->record_bytes()); }
-Napi::Value InternTableBinding::Size(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), table_->size()); }
-Napi::Value InternTableBinding::IdBound(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), table_->id_bound()); }
+InternTable& InternTableBinding::TableOf(const Napi::Value& receiver) { return *Unwrap(CheckTag(receiver, WrappedClass::kInternTable, "this", "InternTable"))->table_; }
+
+Napi::Value InternTableBinding::RecordBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), TableOf(info.This()).record_bytes()); }
+Napi::Value InternTableBinding::Size(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), TableOf(info.This()).size()); }
+Napi::Value InternTableBinding::IdBound(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), TableOf(info.This()).id_bound()); }
 Napi::Value InternTableBinding::MemoryBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(table_->memory_bytes())); }
 
 size_t InternTableBinding::RecordCount(const Napi::CallbackInfo& info, Span<uint8_t>* records) {

@@ -20,9 +20,11 @@ class InternTableBinding : public Napi::ObjectWrap<InternTableBinding> {
   /// Reads the first argument as whole records.
   size_t RecordCount(const Napi::CallbackInfo& info, Span<uint8_t>* records);
 
-  Napi::Value RecordBytes(const Napi::CallbackInfo& info);
-  Napi::Value Size(const Napi::CallbackInfo& info);
-  Napi::Value IdBound(const Napi::CallbackInfo& info);
+  /// The table of a receiver; throws TypeError when it is none.
+  static InternTable& TableOf(const Napi::Value& receiver);
+  static Napi::Value RecordBytes(const Napi::CallbackInfo& info);
+  static Napi::Value Size(const Napi::CallbackInfo& info);
+  static Napi::Value IdBound(const Napi::CallbackInfo& info);
   Napi::Value MemoryBytes(const Napi::CallbackInfo& info);
   Napi::Value Intern(const Napi::CallbackInfo& info);
   Napi::Value Find(const Napi::CallbackInfo& info);

@@ -12,7 +12,7 @@ const planes = 2;
 /**
  * Paged KV memory of one model: per layer one array [block][K, V][token][kv head][head size] of float32, which is vLLM's NHD layout
  * with blocks first. Blocks are handed out in an order that a seed decides, so that two pools never agree by accident about where a
- * token lies.
+ * token lies. The memory is shared (SharedArrayBuffer), as kvferry's CPU device wants it.
  */
 export class PagedKvPool {
   readonly blockTokens: number;
@@ -28,7 +28,7 @@ export class PagedKvPool {
     this.blockCount = options.blockCount;
     this.layerCount = shape.layerCount;
     this.tokenFloats = shape.kvHeadCount * shape.headSize;
-    this.layers = Array.from({ length: shape.layerCount }, () => new Float32Array(this.blockCount * this.blockFloats));
+    this.layers = Array.from({ length: shape.layerCount }, () => new Float32Array(new SharedArrayBuffer(this.blockCount * this.blockFloats * Float32Array.BYTES_PER_ELEMENT)));
     this.#free = shuffled(this.blockCount, options.orderSeed ?? 0);
   }
 

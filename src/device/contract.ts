@@ -1,6 +1,9 @@
 import type { NativeArena, SlotRefs } from "../native/binding.ts";
 
-/** A piece of engine memory: block 0 of what it holds starts at `offset`. The memory is shared, never copied. */
+/**
+ * A piece of engine memory: block 0 of what it holds starts at `offset`. It is used in place, never copied, and must be backed by a
+ * SharedArrayBuffer: a plain ArrayBuffer can be detached, or shrink, while a copy runs.
+ */
 export interface MemoryRegion {
   readonly memory: Uint8Array;
   readonly offset?: number;

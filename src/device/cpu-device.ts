@@ -8,7 +8,7 @@ const oneRegion = 0;
 const regionPerLayer = 1;
 const regionPerPlaneAndLayer = 2;
 
-/** Plain or shared host memory as a device: what laptops, CI and CPU engines run on, with the copy plan that a GPU uses. */
+/** Host memory (of SharedArrayBuffers) as a device: what laptops, CI and CPU engines run on, with the copy plan that a GPU uses. */
 export class CpuDevice implements Device {
   readonly kind = "cpu";
   readonly #runtime: NativeRuntime;

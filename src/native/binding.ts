@@ -14,6 +14,9 @@
 /** Pairs [index, generation] of u32. */
 export type SlotRefs = Uint32Array;
 
+/** Code of the Error thrown when ArenaOptions.sharedName is in use by somebody else. */
+export const sharedNameTaken = "KVFERRY_SHARED_NAME";
+
 export interface ArenaOptions {
   /** Capacity; rounded down to 4 KiB, at least 64 KiB. Lazily populated: opening 16 GiB touches nothing. */
   readonly sizeBytes: number;
@@ -21,7 +24,10 @@ export interface ArenaOptions {
   readonly segmentBytes?: number;
   /** madvise(MADV_HUGEPAGE) on the reservation (default true); refusal is reported in stats, never thrown. */
   readonly hugePages?: boolean;
-  /** POSIX shared memory name without the leading slash; posix_fallocate'd before use. Undefined = private memory. */
+  /**
+   * POSIX shared memory name without the leading slash; posix_fallocate'd before use. Undefined = private memory. What a dead owner
+   * left under the name is replaced; when it has a live owner, or is not kvferry's, opening throws an Error whose code is `sharedNameTaken`.
+   */
   readonly sharedName?: string;
   /** Slot alignment and size rounding, a power of two of at least 4096 (default 4096). */
   readonly alignBytes?: number;
@@ -70,7 +76,13 @@ export interface NativeArena {
   beginIo(refs: SlotRefs): void;
   /** Counts one I/O out. `refs` are those given to beginIo and stay valid for this call even after free(). */
   endIo(refs: SlotRefs): void;
-  /** Copies into the slot; bounds are checked against its size. Clears the slot's checksum. */
+  /**
+   * Makes objects final: returns how many of the slots have I/O in flight and, when that is 0, seals all of them; otherwise nothing
+   * changes. Whatever would write into a sealed slot (write, gather, load, the target of copySlots) is refused with
+   * KVFERRY_STALE_HANDLE until free(); reading goes on as before. What was never written reads as zeros, never as an earlier object.
+   */
+  seal(refs: SlotRefs): number;
+  /** Copies into the slot; bounds are checked against its size. Clears the slot's checksum. The first write leaves zeros around it. */
   write(index: number, generation: number, offset: number, bytes: Uint8Array): void;
   /** Copies out of the slot into the whole of `out`. */
   read(index: number, generation: number, offset: number, out: Uint8Array): void;
@@ -256,7 +268,10 @@ export interface KvLayoutDescription {
 
 /** Gather and scatter between paged KV memory and slots on the host. */
 export interface NativeCpuDevice {
-  /** Registers memory (kept alive until unregisterMemory). Returns a region id. */
+  /**
+   * Registers memory (kept alive until unregisterMemory). Returns a region id. It must be backed by a SharedArrayBuffer (TypeError
+   * otherwise), which nobody can detach or shrink while a copy runs.
+   */
   registerMemory(memory: Uint8Array): number;
   unregisterMemory(regionId: number): void;
   /** Checks that no address the layout can form leaves its region or overlaps; returns a layout id. Throws RangeError naming the field. */

@@ -455,12 +455,125 @@ TEST(ArenaTest, SharedMemoryIsAllocatedNamedAndUnlinked) {
   EXPECT_EQ(access(path.c_str(), F_OK), 0);
   EXPECT_GE(arena->Stats().populated_bytes, 0);
   std::shared_ptr<Arena> second;
-  EXPECT_EQ(Arena::Open(options, &second).code(), StatusCode::kSystem) << "the name is taken";
+  EXPECT_EQ(Arena::Open(options, &second).code(), StatusCode::kNameTaken) << "the name is taken";
   EXPECT_EQ(access(path.c_str(), F_OK), 0) << "a refused second arena must not unlink the first's memory";
   ASSERT_TRUE(arena->Close().ok());
   EXPECT_NE(access(path.c_str(), F_OK), 0);
   options.shared_name = "a/b";
   EXPECT_EQ(Arena::Open(options, &arena).code(), StatusCode::kInvalidArgument);
+}
+
+TEST(ArenaTest, ASealedSlotIsOnlyRead) {
+  auto arena = OpenArena(kMiB);
+  const auto refs = Allocate(*arena, 8192, 3);
+  const auto bytes = Pattern(4, 8192);
+  for (const SlotRef ref : refs) ASSERT_TRUE(arena->Write(ref, 0, bytes.data(), bytes.size()).ok());
+  uint32_t in_io = 9;
+  ASSERT_TRUE(arena->BeginIo(&refs[1], 1).ok());
+  ASSERT_TRUE(arena->Seal(refs.data(), 3, &in_io).ok());
+  EXPECT_EQ(in_io, 1u);
+  EXPECT_TRUE(arena->Write(refs[0], 0, bytes.data(), 1).ok()) << "one slot with I/O, and none is sealed";
+  ASSERT_TRUE(arena->EndIo(&refs[1], 1).ok());
+  EXPECT_EQ(arena->Seal(std::vector<SlotRef>{refs[0], {7, 7}}.data(), 2, &in_io).code(), StatusCode::kStaleHandle);
+  EXPECT_TRUE(arena->Write(refs[0], 0, bytes.data(), 1).ok()) << "one bad reference, and none is sealed";
+  ASSERT_TRUE(arena->Seal(refs.data(), 2, &in_io).ok());
+  EXPECT_EQ(in_io, 0u);
+
+  EXPECT_EQ(arena->Write(refs[0], 0, bytes.data(), 1).code(), StatusCode::kStaleHandle);
+  EXPECT_EQ(arena->Write(refs[0], 0, bytes.data(), 0).code(), StatusCode::kStaleHandle);
+  std::vector<SlotView> views;
+  const SlotRef open_then_sealed[] = {refs[2], refs[1]};
+  uint32_t crc = 0;
+  ASSERT_TRUE(arena->Checksums(&refs[2], 1, &crc).ok());
+  EXPECT_EQ(arena->Resolve(open_then_sealed, 2, SlotAccess::kWrite, &views).code(), StatusCode::kStaleHandle);
+  EXPECT_EQ(arena->Stats().slots_in_io, 0u);
+  EXPECT_TRUE(arena->GetChecksum(refs[2].index, &crc)) << "the refused call left the other slot's checksum alone";
+
+  views = Resolve(*arena, refs, SlotAccess::kRead);
+  for (const SlotView& view : views) arena->FinishIo(view.index);
+  std::vector<uint8_t> read(8192);
+  ASSERT_TRUE(arena->Read(refs[0], 0, read.data(), read.size()).ok());
+  EXPECT_EQ(read, bytes);
+  ASSERT_TRUE(arena->BeginIo(refs.data(), 3).ok());
+  ASSERT_TRUE(arena->EndIo(refs.data(), 3).ok());
+
+  Free(*arena, refs);
+  const auto next = Allocate(*arena, 8192, 3);
+  for (const SlotRef ref : next) EXPECT_TRUE(arena->Write(ref, 0, bytes.data(), bytes.size()).ok()) << "a new generation is open";
+}
+
+TEST(ArenaTest, NothingOfAnEarlierOwnerCanBeRead) {
+  constexpr uint32_t kBytes = 10000;
+  const std::vector<uint8_t> secret(kBytes, 0x53);
+  const std::vector<uint8_t> zeros(kBytes, 0);
+  // What the second owner does with a slot, and what its object must be then.
+  struct Case {
+    const char* what;
+    void (*act)(Arena& arena, SlotRef ref);
+    std::vector<uint8_t> expected;
+  };
+  std::vector<uint8_t> middle = zeros;
+  std::fill(middle.begin() + 5000, middle.begin() + 5003, uint8_t{7});
+  std::vector<uint8_t> twice = middle;
+  std::fill(twice.begin() + 9997, twice.end(), uint8_t{7});
+  const uint8_t sevens[3] = {7, 7, 7};
+  static const uint8_t* bytes;
+  bytes = sevens;
+  const Case cases[] = {
+      {"seal", [](Arena& arena, SlotRef ref) { uint32_t in_io; ASSERT_TRUE(arena.Seal(&ref, 1, &in_io).ok()); }, zeros},
+      {"read", [](Arena&, SlotRef) {}, zeros},
+      {"write of nothing", [](Arena& arena, SlotRef ref) { ASSERT_TRUE(arena.Write(ref, 3, bytes, 0).ok()); }, zeros},
+      {"write in the middle", [](Arena& arena, SlotRef ref) { ASSERT_TRUE(arena.Write(ref, 5000, bytes, 3).ok()); }, middle},
+      {"second write keeps the first",
+       [](Arena& arena, SlotRef ref) {
+         ASSERT_TRUE(arena.Write(ref, 5000, bytes, 3).ok());
+         ASSERT_TRUE(arena.Write(ref, 9997, bytes, 3).ok());
+       },
+       twice},
+      {"operation that reads", [](Arena& arena, SlotRef ref) { for (const SlotView& view : Resolve(arena, {ref})) arena.FinishIo(view.index); }, zeros},
+      {"checksum", [](Arena& arena, SlotRef ref) { uint32_t crc; ASSERT_TRUE(arena.Checksums(&ref, 1, &crc).ok()); }, zeros},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.what);
+    auto arena = OpenArena(64 * kKiB);
+    const auto first = Allocate(*arena, kBytes, 1);
+    ASSERT_TRUE(arena->Write(first[0], 0, secret.data(), kBytes).ok());
+    uint8_t* const place = Resolve(*arena, first)[0].data;
+    arena->FinishIo(first[0].index);
+    Free(*arena, first);
+    const auto second = Allocate(*arena, kBytes, 1);
+    std::vector<SlotView> views;
+    ASSERT_TRUE(arena->View(second.data(), 1, &views).ok());
+    ASSERT_EQ(views[0].data, place) << "the same memory, or the test shows nothing";
+    ASSERT_EQ(place[9999], 0x53);
+    one.act(*arena, second[0]);
+    std::vector<uint8_t> read(kBytes);
+    ASSERT_TRUE(arena->Read(second[0], 0, read.data(), kBytes).ok());
+    EXPECT_EQ(read, one.expected);
+    uint32_t crc = 0;
+    ASSERT_TRUE(arena->Checksums(second.data(), 1, &crc).ok());
+    EXPECT_EQ(crc, Crc32c(one.expected.data(), kBytes));
+  }
+}
+
+TEST(ArenaTest, WhatAnOperationOrAnOutsideHolderWroteStays) {
+  auto arena = OpenArena(kMiB);
+  const auto refs = Allocate(*arena, 8192, 2);
+  const SlotView written = Resolve(*arena, {refs[0]}, SlotAccess::kWrite)[0];
+  std::memset(written.data, 1, 8192);
+  arena->FinishIo(written.index);
+  ASSERT_TRUE(arena->BeginIo(&refs[1], 1).ok());
+  std::vector<SlotView> views;
+  ASSERT_TRUE(arena->View(&refs[1], 1, &views).ok());
+  std::memset(views[0].data, 1, 8192);
+  ASSERT_TRUE(arena->EndIo(&refs[1], 1).ok());
+  uint32_t in_io = 0;
+  ASSERT_TRUE(arena->Seal(refs.data(), 2, &in_io).ok());
+  for (const SlotRef ref : refs) {
+    std::vector<uint8_t> read(8192);
+    ASSERT_TRUE(arena->Read(ref, 0, read.data(), read.size()).ok());
+    EXPECT_EQ(read, std::vector<uint8_t>(8192, 1));
+  }
 }
 
 TEST(ArenaTest, PopulatesInTheBackgroundWithoutChangingBytes) {

@@ -90,6 +90,49 @@ TEST(MemoryReservationTest, TooLittleRoomIsAnErrorThatLeavesNothingBehind) {
   }
 }
 
+TEST(MemoryReservationTest, ANameIsTakenOverFromADeadOwnerOnly) {
+  // Once: the child has another process id.
+  const std::string name = SharedName();
+  MemoryReservation living;
+  ASSERT_TRUE(living.OpenShared(name, kMiB, kMiB, false).ok());
+  MemoryReservation second;
+  const Status held = second.OpenShared(name, kMiB, kMiB, false);
+  EXPECT_EQ(held.code(), StatusCode::kNameTaken);
+  EXPECT_NE(held.message().find(name + " is held by a live process"), std::string::npos) << held.message();
+  living.base()[0] = 1;
+  living.Close();
+
+  const pid_t child = fork();
+  if (child == 0) {
+    MemoryReservation* dies = new MemoryReservation;
+    const bool opened = dies->OpenShared(name, kMiB, kMiB, false).ok();
+    if (opened) dies->base()[0] = 42;
+    _exit(opened ? 0 : 1);
+  }
+  int result = -1;
+  ASSERT_EQ(waitpid(child, &result, 0), child);
+  ASSERT_EQ(result, 0);
+  const std::string path = "/dev/shm/" + name;
+  ASSERT_EQ(access(path.c_str(), F_OK), 0) << "the dead process left its memory behind, or the test shows nothing";
+  const Status taken = second.OpenShared(name, 2 * kMiB, 2 * kMiB, false);
+  ASSERT_TRUE(taken.ok()) << taken.message();
+  EXPECT_EQ(second.bytes(), 2 * kMiB);
+  EXPECT_EQ(second.base()[0], 0) << "a new object, not the dead one's bytes";
+  EXPECT_EQ(living.OpenShared(name, kMiB, kMiB, false).code(), StatusCode::kNameTaken) << "the new owner holds it";
+}
+
+TEST(MemoryReservationTest, SharedMemoryOfOtherProgramsIsNotTakenOver) {
+  const std::string path = "/dev/shm/" + SharedName();
+  const int file = open(path.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600);
+  ASSERT_GE(file, 0);
+  close(file);
+  MemoryReservation memory;
+  const Status status = memory.OpenShared(SharedName(), kMiB, kMiB, false);
+  EXPECT_EQ(status.code(), StatusCode::kNameTaken);
+  EXPECT_NE(status.message().find("is not kvferry's"), std::string::npos) << status.message();
+  EXPECT_EQ(unlink(path.c_str()), 0) << "it is still there";
+}
+
 TEST(MemoryReservationTest, AnotherProcessSeesTheBytes) {
   MemoryReservation memory;
   ASSERT_TRUE(memory.OpenShared(SharedName(), kMiB, kMiB, true).ok());

@@ -16,7 +16,7 @@ export class DeviceEngine implements EngineMemory {
   constructor(runtime: NativeRuntime, blockBytes: number, blockCount: number) {
     this.blockBytes = blockBytes;
     this.blockCount = blockCount;
-    this.#memory = new Uint8Array(blockBytes * blockCount);
+    this.#memory = new Uint8Array(new SharedArrayBuffer(blockBytes * blockCount));
     this.#device = openDevice({ kind: "cpu", runtime });
     this.#layout = this.#device.registerLayout({
       regions: [{ memory: this.#memory }],

@@ -121,7 +121,9 @@ function expectedImage(spec: DeviceLayoutSpec, blocks: ArrayLike<number>): Uint8
 
 let counter = 0;
 function noise(length: number): Uint8Array {
-  return new Uint8Array(length).map(() => ((counter = (Math.imul(counter, 1664525) + 1013904223) >>> 0) >>> 24));
+  const memory = new Uint8Array(new SharedArrayBuffer(length));
+  for (let at = 0; at < length; at++) memory[at] = (counter = (Math.imul(counter, 1664525) + 1013904223) >>> 0) >>> 24;
+  return memory;
 }
 
 // ------------------------------------------------------------------------------------------------------------- promises
@@ -179,7 +181,55 @@ test("a layout that could leave its memory, or meets itself, is refused by the f
   refused({ tokenStride: 1 }, /token/i);
   refused({ chunkTokens: 24 }, /chunkTokens/);
   refused({ regions: spec.regions.slice(0, 1).concat(spec.regions, spec.regions) }, /regions must be 1, one per layer \(2\), or one per plane and layer \(4\), got 5/);
-  refused({ regions: [{ memory: new Uint8Array(10) }, { memory: new Uint8Array(10) }] }, /./);
+  refused({ regions: [{ memory: noise(10) }, { memory: noise(10) }] }, /./);
+});
+
+test("memory that JavaScript could take away during a copy is refused", async (context) => {
+  const { device, arena } = bench(context);
+  const spec = specOf(plain, noise);
+  const bytes = spec.regions[0].memory.length;
+  const growable = Reflect.construct(SharedArrayBuffer, [bytes, { maxByteLength: 2 * bytes }]) as SharedArrayBuffer & { grow(byteLength: number): void };
+  const shrinkable = Reflect.construct(ArrayBuffer, [bytes, { maxByteLength: bytes }]) as ArrayBuffer;
+  const refusal = { name: "TypeError", message: "memory must be backed by a SharedArrayBuffer: a plain ArrayBuffer can be detached while a copy runs" };
+  for (const memory of [new Uint8Array(bytes), Buffer.alloc(bytes), new Uint8Array(shrinkable)])
+    assert.throws(() => device.registerLayout({ ...spec, regions: spec.regions.map(() => ({ memory, offset: 8 })) }), refusal);
+  // The array's own offset counts; memory that can only grow is as good as any.
+  const views = spec.regions.map((_, region) => (region === 0 ? new Uint8Array(growable) : new Uint8Array(new SharedArrayBuffer(bytes + 16), 16)));
+  views.forEach((memory) => memory.set(noise(bytes)));
+  const moved = { ...spec, regions: views.map((memory) => ({ memory, offset: 8 })) };
+  const layout = device.registerLayout(moved);
+  growable.grow(2 * bytes);
+  const refs = slots(arena, layout.imageBytes, 1);
+  await device.gather(layout, arena, refs, Int32Array.of(7, 2));
+  assert.deepEqual(readSlot(arena, refs, 0, layout.imageBytes), expectedImage(moved, [7, 2]));
+});
+
+test("a sealed slot is not gathered into, with any slot of the call", async (context) => {
+  const { device, arena } = bench(context);
+  const layout = device.registerLayout(specOf(plain, noise));
+  const refs = slots(arena, layout.imageBytes, 2);
+  await device.gather(layout, arena, refs, Int32Array.of(0, 1, 2, 3));
+  const before = [0, 1].map((index) => readSlot(arena, refs, index, layout.imageBytes));
+  assert.equal(arena.seal(refs.subarray(2, 4)), 0);
+  await assert.rejects(device.gather(layout, arena, refs, Int32Array.of(4, 5, 6, 7)), { code: "KVFERRY_STALE_HANDLE" });
+  assert.deepEqual([0, 1].map((index) => readSlot(arena, refs, index, layout.imageBytes)), before);
+  await device.scatter(layout, arena, refs, Int32Array.of(4, 5, 6, 7));
+});
+
+test("slots with a gather in flight are not sealed; afterwards they are", async (context) => {
+  const { device, arena } = bench(context);
+  const layout = device.registerLayout(specOf(plain, noise));
+  const refs = slots(arena, layout.imageBytes, 3);
+  const copying = device.gather(layout, arena, refs.subarray(0, 4), Int32Array.of(0, 1, 2, 3));
+  // The copy may be done in an instant; a hold of our own makes the answer certain.
+  arena.beginIo(refs.subarray(2, 4));
+  assert.ok(arena.seal(refs) >= 1);
+  await copying;
+  assert.equal(arena.seal(refs), 1);
+  arena.write(refs[4], refs[5], 0, Uint8Array.of(1));
+  arena.endIo(refs.subarray(2, 4));
+  assert.equal(arena.seal(refs), 0);
+  assert.throws(() => arena.write(refs[4], refs[5], 0, Uint8Array.of(1)), { code: "KVFERRY_STALE_HANDLE" });
 });
 
 test("block ids are counted and checked before anything is copied", async (context) => {

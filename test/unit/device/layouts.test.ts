@@ -34,8 +34,14 @@ function shapeFor(format: EngineKvFormat): EngineKvShape {
   return byHand[format].heads === 1 ? { ...shape, heads: undefined } : shape;
 }
 
+function sharedBytes(length: number, valueAt: (at: number) => number): Uint8Array {
+  const memory = new Uint8Array(new SharedArrayBuffer(length));
+  for (let at = 0; at < length; at++) memory[at] = valueAt(at);
+  return memory;
+}
+
 function regionsFor(format: EngineKvFormat, bytes = 64 * KiB): { memory: Uint8Array }[] {
-  return Array.from({ length: byHand[format].tensors }, (_, region) => ({ memory: new Uint8Array(bytes).map((_byte, at) => at * 7 + region * 31 + (at >> 8)) }));
+  return Array.from({ length: byHand[format].tensors }, (_, region) => ({ memory: sharedBytes(bytes, (at) => at * 7 + region * 31 + (at >> 8)) }));
 }
 
 for (const format of engineKvFormats) {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
-import type { NativeArena } from "../../../src/native/binding.ts";
+import { sharedNameTaken, type NativeArena, type SlotRefs } from "../../../src/native/binding.ts";
+import { NativeRuntime } from "../../../src/native/runtime.ts";
 import { allocate, garbage, garbageCall, KiB, MiB, native, openArena, pick, staleHandle } from "./support.ts";
 
 test("opens at any size without touching the memory", () => {
@@ -114,6 +117,81 @@ test("shared memory is seen under its name at the slots' offsets", async () => {
   assert.equal(existsSync(`/dev/shm/${sharedName}`), false);
 });
 
+test("a shared name whose owner was killed is taken over; one with a living owner is refused by name", async () => {
+  const { spawn } = await import("node:child_process");
+  const { existsSync, statSync } = await import("node:fs");
+  const sharedName = `kvferry_taken_${process.pid}_${Date.now()}`;
+  const refused = { code: sharedNameTaken, message: new RegExp(`^sharedName: the shared memory /${sharedName} is held by a live process`) };
+  for (const end of ["SIGKILL", "exit"]) {
+    const child = spawn(process.execPath, [fileURLToPath(new URL("lifecycle-child.js", import.meta.url)), "shared", sharedName], { stdio: ["pipe", "pipe", "inherit"] });
+    await once(child.stdout, "data");
+    assert.throws(() => openArena({ sizeBytes: MiB, sharedName }), refused);
+    if (end === "SIGKILL") child.kill("SIGKILL");
+    else child.stdin.end();
+    const [, signal] = (await once(child, "exit")) as [number | null, string | null];
+    assert.equal(signal, end === "SIGKILL" ? "SIGKILL" : null);
+    // Only a killed owner leaves it behind for certain.
+    if (end === "SIGKILL") assert.ok(existsSync(`/dev/shm/${sharedName}`));
+    const arena = openArena({ sizeBytes: 2 * MiB, sharedName });
+    assert.equal(statSync(`/dev/shm/${sharedName}`).size, 2 * MiB);
+    assert.throws(() => openArena({ sizeBytes: MiB, sharedName }), refused);
+    arena.close();
+    assert.equal(existsSync(`/dev/shm/${sharedName}`), false);
+  }
+});
+
+test("seal refuses every writer until the slot is freed, and leaves readers alone", async () => {
+  const runtime = new NativeRuntime();
+  const arena = runtime.openArena({ sizeBytes: MiB });
+  const refs = allocate(arena, 4096, 3);
+  const bytes = new Uint8Array(4096).fill(7);
+  for (const slot of [0, 1, 2]) arena.write(refs[2 * slot], refs[2 * slot + 1], 0, bytes);
+  arena.beginIo(pick(refs, 2));
+  assert.equal(arena.seal(refs), 1);
+  arena.write(refs[0], refs[1], 0, bytes);
+  arena.endIo(pick(refs, 2));
+  assert.throws(() => arena.seal(Uint32Array.of(refs[0], refs[1], 9, 9)), staleHandle);
+  arena.write(refs[0], refs[1], 0, bytes);
+  assert.equal(arena.seal(pick(refs, 0, 1)), 0);
+  assert.equal(arena.seal(new Uint32Array(0)), 0);
+
+  assert.throws(() => arena.write(refs[0], refs[1], 0, Uint8Array.of(1)), staleHandle);
+  const { engine } = runtime;
+  assert.throws(() => engine.copySlots(1, arena, pick(refs, 2), arena, pick(refs, 1), false), staleHandle);
+  assert.deepEqual(await runtime.run((opId) => engine.copySlots(opId, arena, pick(refs, 1), arena, pick(refs, 2), true)), Int32Array.of(0));
+  assert.deepEqual(await runtime.run((opId) => engine.checksumSlots(opId, arena, refs)), Int32Array.of(0, 0, 0));
+  const sums = new Uint32Array(3);
+  arena.checksums(refs, sums);
+  assert.deepEqual(sums, new Uint32Array(3).fill(native.crc32c(bytes)));
+  arena.free(refs);
+  assert.throws(() => arena.seal(refs), staleHandle);
+  const next = allocate(arena, 4096, 3);
+  arena.write(next[0], next[1], 0, bytes);
+  await runtime.close();
+});
+
+test("a fresh slot shows nothing of the object that lay there before", () => {
+  const secret = new Uint8Array(64 * KiB).fill(0x53);
+  const uses: ((arena: NativeArena, refs: SlotRefs) => void)[] = [
+    (arena, refs) => assert.equal(arena.seal(refs), 0),
+    () => undefined,
+    (arena, refs) => arena.write(refs[0], refs[1], 1000, Uint8Array.of(0)),
+    (arena, refs) => arena.write(refs[0], refs[1], 64 * KiB, new Uint8Array(0)),
+  ];
+  for (const use of uses) {
+    const arena = openArena({ sizeBytes: 64 * KiB });
+    const first = allocate(arena, 64 * KiB, 1);
+    arena.write(first[0], first[1], 0, secret);
+    arena.free(first);
+    const second = allocate(arena, 64 * KiB, 1);
+    use(arena, second);
+    const out = new Uint8Array(64 * KiB).fill(1);
+    arena.read(second[0], second[1], 0, out);
+    assert.ok(out.every((byte) => byte === 0));
+    arena.close();
+  }
+});
+
 test("options are checked, naming the field", () => {
   const cases: [unknown, RegExp][] = [
     [undefined, /options is undefined/],
@@ -140,7 +218,7 @@ test("any garbage in any call is an exception, and the arena goes on", () => {
   // Slot 0 is named in the calls, some of which are right; slot 3 is not.
   const bytes = new Uint8Array(4096).fill(9);
   arena.write(refs[6], refs[7], 0, bytes);
-  const methods = ["allocate", "free", "beginIo", "endIo", "write", "read", "checksums", "offsets"] as const;
+  const methods = ["allocate", "free", "beginIo", "endIo", "seal", "write", "read", "checksums", "offsets"] as const;
   let thrown = 0;
   for (const method of methods) {
     const call = arena[method] as unknown as (...args: unknown[]) => unknown;
@@ -180,6 +258,7 @@ test("a closed arena answers every call with KVFERRY_CLOSED", () => {
     () => arena.free(refs),
     () => arena.beginIo(refs),
     () => arena.endIo(refs),
+    () => arena.seal(refs),
     () => arena.write(refs[0], refs[1], 0, new Uint8Array(1)),
     () => arena.read(refs[0], refs[1], 0, new Uint8Array(1)),
     () => arena.checksums(refs, new Uint32Array(1)),

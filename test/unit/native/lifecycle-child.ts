@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 
 import { NativeRuntime } from "../../../src/native/runtime.ts";
-import { allocate, MiB } from "./support.ts";
+import { allocate, MiB, openArena } from "./support.ts";
 
 /** A runtime in which `operations` operations over 32 MiB run. */
 function busyRuntime(operations: number): { runtime: NativeRuntime; settled: Promise<unknown> } {
@@ -91,6 +91,13 @@ const stages: Record<string, (number: number) => unknown> = {
     process.exit(0);
   },
   busy: () => void busyRuntime(2000),
+  // Here the second argument is a name, not a number.
+  shared: () => {
+    const arena = openArena({ sizeBytes: MiB, sharedName: process.argv[3] });
+    process.stdin.once("end", () => process.exit(arena.capacityBytes === MiB ? 0 : 1));
+    process.stdin.resume();
+    console.log("open");
+  },
 };
 
 const stage = isMainThread ? process.argv[2] : (workerData as { stage: string }).stage;

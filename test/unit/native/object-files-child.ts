@@ -39,7 +39,7 @@ function gatheringUnheld(rounds: number): Promise<unknown> {
   const operations: Promise<unknown>[] = [];
   for (let round = 0; round < rounds; round++) {
     const device = new runtime.binding.CpuDevice(runtime.engine);
-    const region = device.registerMemory(new Uint8Array(MiB).fill(round));
+    const region = device.registerMemory(new Uint8Array(new SharedArrayBuffer(MiB)).fill(round));
     const layout = device.registerLayout({
       regionIds: Uint32Array.of(region),
       regionOffsets: Float64Array.of(0),

@@ -211,7 +211,7 @@ test("garbage arguments are exceptions, and nothing starts", (context) => {
   /** Pieces of garbage that one of the arguments happens to take. */
   function accepted(name: string, value: unknown): boolean {
     if (name === "inspect") return typeof value === "string";
-    if (name === "device memory") return value instanceof Uint8Array && value.length > 0;
+    if (name === "device memory") return value instanceof Uint8Array && value.length > 0 && value.buffer instanceof SharedArrayBuffer;
     if (name === "remove") return value instanceof Uint8Array && value.length % 20 === 0;
     if (name === "namespace digest") return value instanceof Uint8Array && value.length === 32;
     return name === "digests out" && value instanceof Uint8Array && value.length >= 16;
