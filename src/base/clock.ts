@@ -7,7 +7,7 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since the Unix epoch, for people and file headers only. */
   wallMs(): number;
-  /** Runs `callback` once after `delayMs`. A pending timer does not keep the process alive unless it is asked to, for work that a caller awaits. */
+  /** Runs `callback` once after `delayMs`; Infinity is never. A pending timer does not keep the process alive unless it is asked to, for work that a caller awaits. */
   setTimer(delayMs: number, callback: () => void, options?: TimerOptions): Timer;
 }
 
@@ -20,12 +20,25 @@ export interface Timer {
   cancel(): void;
 }
 
+/** setTimeout turns anything longer (24.8 days) into 1 ms; longer waits are made of several. */
+const timeoutMsMax = 2 ** 31 - 1;
+
+function checkDelay(delayMs: number): void {
+  if (Number.isNaN(delayMs)) throw new RangeError("a timer's delay must be a number of milliseconds, got NaN");
+}
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer(delayMs, callback, options) {
-    const handle = setTimeout(callback, Math.max(0, delayMs));
-    if (options?.keepAlive !== true) handle.unref();
+    checkDelay(delayMs);
+    let handle: NodeJS.Timeout | undefined;
+    const arm = (leftMs: number): void => {
+      const stepMs = Math.min(leftMs, timeoutMsMax);
+      handle = setTimeout(() => (leftMs > stepMs ? arm(leftMs - stepMs) : callback()), stepMs);
+      if (options?.keepAlive !== true) handle.unref();
+    };
+    if (delayMs !== Infinity) arm(Math.max(0, delayMs));
     return { cancel: () => clearTimeout(handle) };
   },
 };
@@ -77,6 +90,8 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
+    checkDelay(delayMs);
+    if (delayMs === Infinity) return { cancel() {} };
     const timer: PendingTimer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, callback, live: true };
     // Binary insertion keeps the list sorted by (due, order): tests hold few timers, so a heap would buy nothing.
     let low = 0;

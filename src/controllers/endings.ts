@@ -1,5 +1,5 @@
 import { StoreStatus } from "../l2/contract.ts";
-import type { StoreTarget } from "../policies/contract.ts";
+import type { PressureAnswer, StoreTarget } from "../policies/contract.ts";
 import type { Ending } from "./obligation.ts";
 
 export const stored: Ending = { kind: "stored" };
@@ -28,4 +28,12 @@ export function checkTargets(targets: readonly StoreTarget[]): readonly StoreTar
     if (typeof adapterIndex !== "number" || (keyIndices !== "all" && !(keyIndices instanceof Uint32Array)))
       throw new TypeError('a store target needs an adapterIndex, and keyIndices that are "all" or a Uint32Array');
   return targets;
+}
+
+/** The same for what it says about a full L1. */
+export function checkPressureAnswer(answer: PressureAnswer | undefined): PressureAnswer {
+  const isKnown = answer?.action === "wait" || answer?.action === "drop_newest" || answer?.action === "drop_oldest";
+  if (!isKnown || (answer.action === "wait" && !(answer.timeoutMs >= 0)))
+    throw new TypeError('onPressure must answer {action: "wait", timeoutMs: number of at least 0}, {action: "drop_newest"} or {action: "drop_oldest"}');
+  return answer;
 }

@@ -3,6 +3,7 @@ import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { KeyBatch } from "../keys/key-batch.ts";
 import type { L2Adapter } from "../l2/contract.ts";
+import { lendKeys } from "./lend.ts";
 
 /** Asks adapters what they are known to hold without I/O, under supervision: an adapter that throws or answers nonsense knows nothing. */
 export class KnownHoldings {
@@ -18,7 +19,7 @@ export class KnownHoldings {
   of(adapter: L2Adapter, keys: KeyBatch): Uint8Array | undefined {
     if (adapter.holds === undefined || keys.count === 0) return undefined;
     try {
-      const held = adapter.holds(keys);
+      const held = adapter.holds(lendKeys(keys));
       if (!(held instanceof Uint8Array) || held.length !== keys.count) throw new TypeError(`holds must answer one flag per key (${keys.count})`);
       return held;
     } catch (error) {

@@ -2,10 +2,11 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { Admission, L1Manager, WriteGrant } from "../l1/index.ts";
+import { pickRefs, type Admission, type L1Manager, type WriteGrant } from "../l1/index.ts";
 import { LoadStatus, type L2Adapter } from "../l2/contract.ts";
 import type { AdapterDescriptor, LoadPlan } from "../policies/contract.ts";
 import type { KeyGrid } from "./key-grid.ts";
+import { lendBatch } from "./lend.ts";
 
 export interface AdapterEntry {
   readonly adapter: L2Adapter;
@@ -125,7 +126,7 @@ export class Loader {
     let abandoned = false;
     const answer = (async (): Promise<Uint8Array | undefined> => {
       try {
-        const statuses = await adapter.load(batch, { signal: abort.signal });
+        const statuses = await adapter.load(lendBatch(batch), { signal: abort.signal });
         if (!(statuses instanceof Uint8Array) || statuses.length !== batch.keys.count)
           throw new TypeError(`load must answer one status per key (${batch.keys.count})`);
         this.#countMisses(descriptor, statuses);
@@ -175,15 +176,6 @@ const loadReasons: Record<number, string> = {
   [LoadStatus.foreign]: "foreign",
   [LoadStatus.failed]: "failed",
 };
-
-function pickRefs(refs: Uint32Array, positions: readonly number[]): Uint32Array {
-  const picked = new Uint32Array(2 * positions.length);
-  for (let index = 0; index < positions.length; index++) {
-    picked[2 * index] = refs[2 * positions[index]];
-    picked[2 * index + 1] = refs[2 * positions[index] + 1];
-  }
-  return picked;
-}
 
 /** Groups failed positions by the next adapter (ascending index) that reported their cell and was not tried; undefined = nobody is left. */
 function nextAdapter(

@@ -1,14 +1,15 @@
 import { settlesWithin, type Clock } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
-import { AbortError, CapacityError, ClosedError, errorText } from "../base/errors.ts";
+import { AbortError, CapacityError, ClosedError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { KeyBatch } from "../keys/key-batch.ts";
 import { AdmissionClass, type Admission, type L1Manager, type ReadLease, type WriteGrant } from "../l1/index.ts";
 import type { L2Adapter } from "../l2/contract.ts";
 import type { AdapterDescriptor, LoadPlan, PrefetchPolicy } from "../policies/contract.ts";
 import { Joins } from "./joins.ts";
 import type { KeyGrid } from "./key-grid.ts";
+import { lendKeys } from "./lend.ts";
 import { Loader, loadTag, type AdapterEntry } from "./loader.ts";
+import { PrefetchPolicyGuard } from "./prefetch-policy-guard.ts";
 import { PrefetchRequest } from "./prefetch-request.ts";
 
 export interface PrefetchOptions {
@@ -67,9 +68,8 @@ export interface PrefetchDependencies {
 export class PrefetchController {
   readonly #l1: L1Manager;
   readonly #admission: Admission;
-  readonly #policy: PrefetchPolicy;
+  readonly #policy: PrefetchPolicyGuard;
   readonly #clock: Clock;
-  readonly #logger: Logger;
   readonly #counters: Counters;
   readonly #options: PrefetchOptions;
   readonly #joins: Joins;
@@ -79,7 +79,6 @@ export class PrefetchController {
   readonly #hitL1: Counter;
   readonly #hitL2: Counter;
   readonly #deadlines: Counter;
-  readonly #policyErrors: Counter;
   readonly #loader: Loader;
   #inFlight = 0;
   #queue: (() => void)[] = [];
@@ -88,9 +87,8 @@ export class PrefetchController {
   constructor(dependencies: PrefetchDependencies, options: PrefetchOptions) {
     this.#l1 = dependencies.l1;
     this.#admission = dependencies.admission;
-    this.#policy = dependencies.policy;
+    this.#policy = new PrefetchPolicyGuard(dependencies.policy, dependencies.counters, dependencies.logger);
     this.#clock = dependencies.clock;
-    this.#logger = dependencies.logger;
     this.#counters = dependencies.counters;
     this.#makeRoom = dependencies.makeRoom;
     this.#options = options;
@@ -100,7 +98,6 @@ export class PrefetchController {
     this.#hitL1 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l1" });
     this.#hitL2 = this.#counters.counter("kvferry_lookup_hit_cells_total", { tier: "l2" });
     this.#deadlines = this.#counters.counter("kvferry_lookup_deadlines_total");
-    this.#policyErrors = this.#counters.counter("kvferry_policy_errors_total", { kind: "prefetch", policy: this.#policy.name });
     this.#counters.gauge("kvferry_prefetch_in_flight", () => this.#inFlight);
     this.#counters.gauge("kvferry_prefetch_queue", () => this.#queue.length);
   }
@@ -210,17 +207,35 @@ export class PrefetchController {
       request.takeResident();
       if (!request.hasStaged && !request.hasUnasked(asked)) break;
     }
-    const plan = this.#plan(request, foundByAdapter);
-    if (plan === undefined || plan.fromL2.size === 0) return;
-    const wanted = new Uint8Array(grid.cellCount);
-    for (const rows of plan.fromL2.values()) grid.fromRows(rows).forEach((bit, cell) => (wanted[cell] |= bit));
-    const grant = await this.#reserve(request, wanted, deadline, deadlineMs);
-    if (grant === undefined) return;
+    const room = await this.#planAndReserve(request, foundByAdapter, deadline, deadlineMs);
+    if (room === undefined) return;
+    const { plan, grant, wanted } = room;
     // A key that became resident or is staged by another load meanwhile is taken or joined like any other.
     this.#loader.start(grid, grant, plan, foundByAdapter);
     request.joinStaged(this.#joins, wanted);
     if ((await deadline.race(request.joined())) === undefined) this.#deadlines.add(1);
     request.takeResident();
+  }
+
+  /**
+   * Plans what to load and takes room for it. Where the room ends before the plan and some row has a sliding window, what was planned serves
+   * no prefix at all: a shorter one needs other cells of that row. Then the room is given back and the shorter prefix is planned.
+   */
+  async #planAndReserve(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number, Uint8Array>, deadline: Deadline, deadlineMs: number): Promise<{ plan: LoadPlan; grant: WriteGrant; wanted: Uint8Array } | undefined> {
+    const { grid } = request.call;
+    const hasWindows = grid.rows.some((row) => row.windowChunks > 0);
+    for (let columns = grid.columns; columns > 0; ) {
+      const plan = this.#plan(request, foundByAdapter, columns);
+      if (plan.fromL2.size === 0) return undefined;
+      const wanted = new Uint8Array(grid.cellCount);
+      for (const rows of plan.fromL2.values()) grid.fromRows(rows).forEach((bit, cell) => (wanted[cell] |= bit));
+      const grant = await this.#reserve(request, wanted, deadline, deadlineMs);
+      if (grant === undefined) return undefined;
+      if (!hasWindows || grant.chunks >= plan.hitChunks) return { plan, grant, wanted };
+      if (grant.refs.length > 0) this.#l1.abort(grant.refs, loadTag);
+      columns = grant.chunks;
+    }
+    return undefined;
   }
 
   /**
@@ -253,7 +268,7 @@ export class PrefetchController {
     const keys = cells.length === request.call.grid.cellCount ? request.call.grid.keys : request.call.grid.keys.pick(cells);
     return this.#adapters.map(async ({ adapter, descriptor }) => {
       try {
-        const answer = await adapter.lookup(keys, { signal });
+        const answer = await adapter.lookup(lendKeys(keys), { signal });
         if (!(answer instanceof Uint8Array) || answer.length !== keys.count) throw new TypeError(`lookup must answer one flag per key (${keys.count})`);
         let found = foundByAdapter.get(descriptor.index);
         if (found === undefined) foundByAdapter.set(descriptor.index, (found = new Uint8Array(request.call.grid.cellCount)));
@@ -264,17 +279,13 @@ export class PrefetchController {
     });
   }
 
-  #plan(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number, Uint8Array>): LoadPlan | undefined {
+  /** The policy's plan over what was found in the first `columns` chunks. */
+  #plan(request: PrefetchRequest, foundByAdapter: ReadonlyMap<number, Uint8Array>, columns = request.call.grid.columns): LoadPlan {
     const { grid, fetching } = request.call;
+    const rowsOf = (cells: Uint8Array): Uint8Array[] => grid.toRows(columns === grid.columns ? cells : cells.slice().fill(0, columns * grid.rows.length));
     const l2Found = new Map<number, Uint8Array[]>();
-    for (const [index, cells] of foundByAdapter) l2Found.set(index, grid.toRows(cells));
-    try {
-      return this.#policy.planLoad(grid.rows, grid.columns, grid.toRows(request.foundCells()), l2Found, fetching);
-    } catch (error) {
-      this.#policyErrors.add(1);
-      this.#logger.error("prefetch_policy", `prefetch policy ${this.#policy.name} threw: ${errorText(error)}`);
-      return undefined;
-    }
+    for (const [index, cells] of foundByAdapter) l2Found.set(index, rowsOf(cells));
+    return this.#policy.plan(grid, rowsOf(request.foundCells()), l2Found, fetching);
   }
 
   // ------------------------------------------------------------------------------------------------------------- room
@@ -288,7 +299,7 @@ export class PrefetchController {
     // A chunk that the loads' share can never take is not worth waiting for.
     const footprints = grid.rowSizes.map((size) => this.#l1.bytes.footprint(size));
     if (footprints.reduce((sum, bytes) => sum + bytes, 0) > this.#l1.bytes.limit(AdmissionClass.load, Math.max(...footprints))) return undefined;
-    const temporary = this.#temporary(grid.keys);
+    const temporary = this.#policy.temporary(grid.keys);
     const attempt = (): WriteGrant | undefined => this.#attempt(grid, wanted, temporary);
     const what = `a load of ${grid.columns} chunks`;
     const now = { charge: AdmissionClass.load, saltId, attempt, timeoutMs: 0, what } as const;
@@ -320,26 +331,15 @@ export class PrefetchController {
     return grant.chunks > 0 ? grant : undefined;
   }
 
-  /** 1 per key whose copy leaves L1 with its last lease. */
-  #temporary(keys: KeyBatch): Uint8Array {
-    try {
-      return this.#policy.planL1Retention(keys).map((retain) => (retain !== 0 ? 0 : 1));
-    } catch (error) {
-      this.#policyErrors.add(1);
-      this.#logger.error("prefetch_policy", `prefetch policy ${this.#policy.name} threw: ${errorText(error)}`);
-      return new Uint8Array(keys.count).fill(1);
-    }
-  }
-
   // ----------------------------------------------------------------------------------------------------------- answer
 
   #answer(request: PrefetchRequest): PrefetchAnswer {
     request.renewExpired();
     const plan = this.#plan(request, new Map());
     const { grid, fetching } = request.call;
-    const planned = plan === undefined ? new Uint8Array(grid.cellCount) : grid.fromRows(plan.fromL1);
+    const planned = grid.fromRows(plan.fromL1);
     const hitCells = fetching === "full" ? grid.wholeColumns(planned) : planned;
-    const hitChunks = fetching === "full" ? hitCells.reduce((sum, bit) => sum + bit, 0) / grid.rows.length : (plan?.hitChunks ?? 0);
+    const hitChunks = fetching === "full" ? hitCells.reduce((sum, bit) => sum + bit, 0) / grid.rows.length : plan.hitChunks;
     const answer = request.finish(hitChunks, hitCells);
     this.#hitL1.add(answer.l1Cells);
     this.#hitL2.add(answer.l2Cells);

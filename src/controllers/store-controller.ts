@@ -16,8 +16,9 @@ import type {
   StorePressure,
   StoreTarget,
 } from "../policies/contract.ts";
-import { checkTargets, endingOf, stored } from "./endings.ts";
+import { checkPressureAnswer, checkTargets, endingOf, stored } from "./endings.ts";
 import { KnownHoldings } from "./known-holdings.ts";
+import { lendBatch } from "./lend.ts";
 import { Obligation, type Ending } from "./obligation.ts";
 import { QueueWatch } from "./queue-watch.ts";
 import { RetryBudget } from "./retry-budget.ts";
@@ -113,7 +114,7 @@ export class StoreController {
    */
   accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation | undefined {
     if (this.#closing) throw new ClosedError("the store controller");
-    if (this.#lanes.length === 0 && this.#policy.ask((policy) => policy.decideL1(nothingStored)) === "keep") {
+    if (this.#lanes.length === 0 && this.#policy.decideL1(nothingStored) === "keep") {
       this.#created.add(keys.count);
       this.#endedStored.add(keys.count);
       return undefined;
@@ -135,7 +136,7 @@ export class StoreController {
   /** What the policy says about a write that L1 has no room for. */
   answerPressure(pressure: StorePressure, configured: PressureAnswer): PressureAnswer {
     if (this.#policy.policy.onPressure === undefined) return configured;
-    return this.#policy.ask((policy) => policy.onPressure?.(pressure)) ?? configured;
+    return this.#policy.ask((policy) => checkPressureAnswer(policy.onPressure?.(pressure))) ?? configured;
   }
 
   /** Bytes of queued tasks that no adapter has been given yet. */
@@ -175,14 +176,14 @@ export class StoreController {
 
   /**
    * No new commits; waits for open obligations until the deadline, then drops what was not sent and asks adapters to stop what was; what
-   * they do not answer soon is dropped as well. Returns the keys that ended as dropped(shutdown) because of it. I/O that still runs
+   * they do not answer soon is dropped as well. Returns the keys that did not end as stored after the deadline. I/O that still runs
    * afterwards keeps its memory.
    */
   async close(deadlineMs: number): Promise<number> {
     this.#closing = true;
     await settlesWithin(this.#clock, this.idle(), deadlineMs);
     if (this.#openKeys === 0) return 0;
-    const left = this.#openKeys;
+    const unstoredBefore = this.#endedFailed.value + this.#endedDropped.value;
     this.#stopped = true;
     for (const lane of this.#lanes) {
       this.#dropUnsent(lane, "shutdown");
@@ -190,7 +191,7 @@ export class StoreController {
     }
     await settlesWithin(this.#clock, this.idle(), shutdownGraceMs);
     for (const lane of this.#lanes) for (const inFlight of lane.inFlight) inFlight.giveUp("shutdown");
-    return left;
+    return this.#endedFailed.value + this.#endedDropped.value - unstoredBefore + this.#openKeys;
   }
 
   status(): Record<string, unknown>[] {
@@ -254,7 +255,7 @@ export class StoreController {
    */
   #noteUnrouted(obligation: Obligation, named: Uint8Array, reason: StoreDropReason): void {
     if (!named.includes(0)) return;
-    if (reason === "no_target" && this.#policy.ask((policy) => policy.decideL1(nothingStored)) === "keep") return;
+    if (reason === "no_target" && this.#policy.decideL1(nothingStored) === "keep") return;
     const unrouted: number[] = [];
     for (let keyIndex = 0; keyIndex < named.length; keyIndex++) {
       if (named[keyIndex] !== 0) continue;
@@ -332,7 +333,7 @@ export class StoreController {
 
   /** An adapter that throws instead of rejecting, or answers nonsense, is a rejection like any other. */
   async #callStore(lane: StoreLane, batch: ObjectBatch, signal: AbortSignal): Promise<Uint8Array> {
-    const statuses = await lane.adapter.store(batch, { signal });
+    const statuses = await lane.adapter.store(lendBatch(batch), { signal });
     if (!(statuses instanceof Uint8Array) || statuses.length !== batch.keys.count)
       throw new TypeError(`store must answer one status per key (${batch.keys.count})`);
     return statuses;
@@ -417,7 +418,7 @@ export class StoreController {
       let decision = decisions.get(code);
       if (decision === undefined) {
         // A policy that throws must not leave the object behind for ever: it is dropped.
-        decision = this.#policy.ask((policy) => policy.decideL1(obligation.ending(keyIndex))) ?? "drop";
+        decision = this.#policy.decideL1(obligation.ending(keyIndex)) ?? "drop";
         decisions.set(code, decision);
       }
       drop[position] = decision === "drop" ? 1 : 0;

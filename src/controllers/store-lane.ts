@@ -151,7 +151,7 @@ export function bytesOf(obligation: Obligation, keyIndices: Uint32Array): number
   return bytes;
 }
 
-/** What the adapter gets: the task's keys with their slots. */
+/** The task's keys with their slots. */
 export function batchOf({ obligation, keyIndices }: StoreTask, arena: ObjectBatch["arena"]): ObjectBatch {
   if (keyIndices.length === obligation.keys.count) return { keys: obligation.keys, arena, slots: obligation.refs, sizes: obligation.sizes };
   const slots = new Uint32Array(2 * keyIndices.length);

@@ -1,7 +1,7 @@
 import type { Counter, Counters } from "../base/counters.ts";
 import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { AdapterDescriptor, StorePolicy } from "../policies/contract.ts";
+import type { AdapterDescriptor, L1Decision, ObligationEnding, StorePolicy } from "../policies/contract.ts";
 import type { Ending, Obligation } from "./obligation.ts";
 
 /** A store policy under supervision: what it throws is counted and reported, and the controller goes on. */
@@ -24,6 +24,15 @@ export class StorePolicyGuard {
       this.note(`threw: ${errorText(error)}`);
       return undefined;
     }
+  }
+
+  /** The policy's decision; undefined when it threw or answered neither word. */
+  decideL1(ending: ObligationEnding): L1Decision | undefined {
+    return this.ask((policy) => {
+      const decision: unknown = policy.decideL1(ending);
+      if (decision !== "keep" && decision !== "drop") throw new TypeError(`decideL1 must answer "keep" or "drop", got ${String(decision)}`);
+      return decision;
+    });
   }
 
   /** Counts and reports something that the policy did wrong. */

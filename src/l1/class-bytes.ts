@@ -21,6 +21,8 @@ export class ClassBytes {
   /** Most objects have the size of the one before. */
   #lastSizeBytes = 0;
   #lastFootprint = 0;
+  /** Live objects by footprint: the shares follow what is there, not what once was. */
+  readonly #countByFootprint = new Map<number, number>();
   #largestObjectBytes = 0;
 
   constructor(arena: NativeArena, shares: L1Shares) {
@@ -44,7 +46,23 @@ export class ClassBytes {
 
   add(charge: AdmissionClass, bytes: number): void {
     this.#charged[charge] += bytes;
-    if (bytes > this.#largestObjectBytes) this.#largestObjectBytes = bytes;
+  }
+
+  /** `count` objects of this footprint exist from now on. */
+  born(footprint: number, count: number): void {
+    this.#countByFootprint.set(footprint, (this.#countByFootprint.get(footprint) ?? 0) + count);
+    if (footprint > this.#largestObjectBytes) this.#largestObjectBytes = footprint;
+  }
+
+  /** `count` objects of this footprint are gone. */
+  died(footprint: number, count: number): void {
+    const left = (this.#countByFootprint.get(footprint) ?? 0) - count;
+    if (left > 0) {
+      this.#countByFootprint.set(footprint, left);
+      return;
+    }
+    this.#countByFootprint.delete(footprint);
+    if (footprint === this.#largestObjectBytes) this.#largestObjectBytes = Math.max(0, ...this.#countByFootprint.keys());
   }
 
   remove(charge: AdmissionClass, bytes: number): void {

@@ -5,7 +5,7 @@ import type { NativeArena, NativeInternTable } from "../native/binding.ts";
 import { auditL1, type L1Audit } from "./audit.ts";
 import { ClassBytes, type L1Shares } from "./class-bytes.ts";
 import { ReadLease } from "./lease.ts";
-import { countMarks, type L1Counts, type L1Observer } from "./observer.ts";
+import { countMarks, tellIds, type L1Counts, type L1Observer } from "./observer.ts";
 import { AdmissionClass, ObjectState, ObjectTable } from "./object-table.ts";
 import { CommitStatus, findRoom, WriteStatus, type FoundRoom, type ReserveRequest, type WriteGrant } from "./reservation.ts";
 
@@ -184,11 +184,11 @@ export class L1Manager {
    * against it. Each slot must be resident.
    */
   lease(slots: ArrayLike<number>, owner: string, deliveries: number, deadlineMs: number): ReadLease {
+    for (let index = 0; index < slots.length; index++) assert(this.table.state(slots[index]) === ObjectState.resident, "only a resident object can be leased");
     let room = this.bytes.room(AdmissionClass.load);
     let count = 0;
     for (; count < slots.length; count++) {
       const slot = slots[count];
-      assert(this.table.state(slot) === ObjectState.resident, "only a resident object can be leased");
       if (this.table.charge(slot) === AdmissionClass.none) {
         room -= this.bytes.footprint(this.table.sizeBytes(slot));
         if (room < 0) break;
@@ -206,7 +206,7 @@ export class L1Manager {
     }
     const lease = new ReadLease(owner, leased, refs, deliveries, deadlineMs);
     this.#leases.add(lease);
-    if (count > 0) this.#tell((observer) => observer.onLeased, () => this.#idsOf(leased));
+    if (count > 0) tellIds(this.#observers, (observer) => observer.onLeased, this.table, leased);
     return lease;
   }
 
@@ -223,14 +223,14 @@ export class L1Manager {
       if (this.table.isTemporary(slot)) this.table.markForDrop(slot);
       if (this.#isFree(slot)) dropped.push(slot);
     }
-    if (lease.slots.length > 0) this.#tell((observer) => observer.onReleased, () => this.#idsOf(lease.slots));
+    if (lease.slots.length > 0) tellIds(this.#observers, (observer) => observer.onReleased, this.table, lease.slots);
     this.#free(dropped);
     if (lease.slots.length > dropped.length) this.#announceRoom();
   }
 
   /** Tells the observers that these objects were used: the only source of recency. */
   touch(slots: Uint32Array): void {
-    if (slots.length > 0) this.#tell((observer) => observer.onTouched, () => this.#idsOf(slots));
+    if (slots.length > 0) tellIds(this.#observers, (observer) => observer.onTouched, this.table, slots);
   }
 
   /** Ends every lease whose deadline has passed. Its I/O goes on; the arena keeps the memory until it is done. */
@@ -364,12 +364,15 @@ export class L1Manager {
       const sizeBytes = rowSizes[index % perChunk];
       const isTemporary = typeof temporary === "boolean" ? temporary : temporary[index] !== 0;
       this.table.stage(refs[2 * granted], refs[2 * granted + 1], ids[index], sizeBytes, tag, isTemporary, charge);
-      this.bytes.add(charge, this.bytes.footprint(sizeBytes));
+      const footprint = this.bytes.footprint(sizeBytes);
+      this.bytes.add(charge, footprint);
+      if (perChunk > 1) this.bytes.born(footprint, 1);
       this.#stagedBytes += sizeBytes;
       keyIndices[granted] = index;
       reserved[granted] = ids[index];
       granted++;
     }
+    if (perChunk === 1 && count > 0) this.bytes.born(this.bytes.footprint(rowSizes[0]), count);
     this.#stagedCount += count;
     if (count > 0) for (const observer of this.#observers) observer.onReserved?.(reserved);
     return { statuses, keyIndices, refs, chunks };
@@ -451,10 +454,18 @@ export class L1Manager {
     const ids = new Uint32Array(slots.length);
     const removed = new Uint32Array(slots.length);
     let removedCount = 0;
+    let runBytes = 0;
+    let runCount = 0;
     for (let index = 0; index < slots.length; index++) {
       const slot = slots[index];
       const keyId = this.table.keyId(slot);
       const bytes = this.bytes.footprint(this.table.sizeBytes(slot));
+      if (bytes !== runBytes && runCount > 0) {
+        this.bytes.died(runBytes, runCount);
+        runCount = 0;
+      }
+      runBytes = bytes;
+      runCount++;
       this.bytes.remove(this.table.charge(slot), bytes);
       if (this.table.state(slot) === ObjectState.staged) {
         this.#stagedCount--;
@@ -468,6 +479,7 @@ export class L1Manager {
       this.table.clear(slot);
       if (!this.table.hasObjects(keyId)) removed[removedCount++] = keyId;
     }
+    this.bytes.died(runBytes, runCount);
     if (removedCount > 0) for (const observer of this.#observers) observer.onRemoved?.(removed.subarray(0, removedCount));
     this.arena.free(refs);
     this.keys.release(ids);
@@ -476,23 +488,6 @@ export class L1Manager {
 
   #announceRoom(): void {
     for (const observer of this.#observers) observer.onRoom?.();
-  }
-
-  #idsOf(slots: Uint32Array): Uint32Array {
-    const ids = new Uint32Array(slots.length);
-    for (let index = 0; index < slots.length; index++) ids[index] = this.table.keyId(slots[index]);
-    return ids;
-  }
-
-  /** Calls the observers that listen; the ids are gathered only if somebody does. */
-  #tell(listener: (observer: L1Observer) => ((ids: Uint32Array) => void) | undefined, gather: () => Uint32Array): void {
-    let ids: Uint32Array | undefined;
-    for (const observer of this.#observers) {
-      const call = listener(observer);
-      if (call === undefined) continue;
-      ids ??= gather();
-      call.call(observer, ids);
-    }
   }
 
   #takeIds(count: number): Uint32Array {

@@ -41,3 +41,19 @@ export function countMarks(keys: NativeInternTable, table: ObjectTable): Pick<L1
   }
   return { leasedObjects, temporaryObjects, markedForDrop };
 }
+
+/** Calls the observers that listen with the key ids of these slots; the ids are gathered only if somebody does. */
+export function tellIds(
+  observers: readonly L1Observer[],
+  listener: (observer: L1Observer) => ((ids: Uint32Array) => void) | undefined,
+  table: ObjectTable,
+  slots: Uint32Array,
+): void {
+  let ids: Uint32Array | undefined;
+  for (const observer of observers) {
+    const call = listener(observer);
+    if (call === undefined) continue;
+    ids ??= slots.map((slot) => table.keyId(slot));
+    call.call(observer, ids);
+  }
+}

@@ -214,3 +214,13 @@ function interleave(arena: NativeArena, slots: readonly Uint32Array[], statuses:
   });
   return length === refs.length ? refs : refs.subarray(0, length);
 }
+
+/** The references at these positions of a list of [index, generation] pairs. */
+export function pickRefs(refs: Uint32Array, positions: readonly number[]): Uint32Array {
+  const picked = new Uint32Array(2 * positions.length);
+  for (let index = 0; index < positions.length; index++) {
+    picked[2 * index] = refs[2 * positions[index]];
+    picked[2 * index + 1] = refs[2 * positions[index] + 1];
+  }
+  return picked;
+}

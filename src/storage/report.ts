@@ -1,5 +1,6 @@
 import { formatBytes } from "../base/bytes.ts";
 import type { Counters } from "../base/counters.ts";
+import { errorText } from "../base/errors.ts";
 import type { EvictionController, PrefetchController, StoreController } from "../controllers/index.ts";
 import { AdmissionClass, type Admission, type L1Manager } from "../l1/index.ts";
 import type { L2Adapter } from "../l2/index.ts";
@@ -42,7 +43,13 @@ export function storageStatus(parts: StorageParts, peakUsedBytes: number): Stora
     },
     policies: { store: config.l2.storePolicy, prefetch: config.l2.prefetchPolicy, eviction: config.l1.evictionPolicy },
     obligations: { openKeys: store.openKeys, unsentBytes: store.unsentBytes, lanes: store.status() },
-    adapters: parts.adapters.map((adapter) => ({ name: adapter.name, type: adapter.type, describe: adapter.describe(), usage: adapter.usage(), health: adapter.health() })),
+    adapters: parts.adapters.map((adapter) => ({
+      name: adapter.name,
+      type: adapter.type,
+      describe: describe(adapter),
+      usage: answerOf(() => adapter.usage()),
+      health: answerOf(() => adapter.health()),
+    })),
     engine: parts.runtime.stats(),
     counters: parts.counters.snapshot(),
   };
@@ -73,7 +80,21 @@ export function storageBanner({ config, runtime, l1, adapters }: StorageParts, l
   return [
     `L1 ${formatBytes(l1.arena.capacityBytes)}, eviction ${config.l1.evictionPolicy}, store policy ${config.l2.storePolicy}, prefetch policy ${config.l2.prefetchPolicy}; largest object ${formatBytes(largestObjectBytes)}`,
     ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
-    ...adapters.map((adapter) => `L2 ${adapter.describe()}`),
+    ...adapters.map((adapter) => `L2 ${describe(adapter)}`),
     ...config.warnings.map((warning) => `warning: ${warning}`),
   ];
+}
+
+/** An adapter that throws when asked about itself must not hide the others. */
+function answerOf<T>(ask: () => T): T | { readonly error: string } {
+  try {
+    return ask();
+  } catch (error) {
+    return { error: errorText(error) };
+  }
+}
+
+function describe(adapter: L2Adapter): string {
+  const answer = answerOf(() => adapter.describe());
+  return typeof answer === "string" ? answer : `${adapter.name}: cannot describe itself: ${answer.error}`;
 }

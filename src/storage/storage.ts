@@ -1,5 +1,5 @@
 import { formatBytes } from "../base/bytes.ts";
-import { settlesWithin, systemClock, type Clock, type Timer } from "../base/clock.ts";
+import { settlesWithin, sleep, systemClock, type Clock, type Timer } from "../base/clock.ts";
 import { Counters } from "../base/counters.ts";
 import { AbortError, CapacityError, ClosedError } from "../base/errors.ts";
 import { silentLogger, type Logger } from "../base/log.ts";
@@ -16,19 +16,25 @@ import { KeyBatch, packKeys } from "../keys/key-batch.ts";
 import { checkObjectLayout, imageFingerprint, type ObjectLayout } from "../keys/layout.ts";
 import { NamespaceTable } from "../keys/namespace.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
-import { Admission, AdmissionClass, L1Manager, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
+import { Admission, AdmissionClass, L1Manager, pickRefs, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
 import { adapterContext, openL2Adapter, type L2Adapter } from "../l2/index.ts";
+import type { NativeArena, SlotRefs } from "../native/binding.ts";
 import { NativeRuntime } from "../native/runtime.ts";
 import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies } from "../policies/index.ts";
 import { AdapterSet } from "./adapter-set.ts";
 import { parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
 import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
+import { openArena } from "./arena.ts";
+import { checkMilliseconds, checkPrefetchOptions } from "./call-options.ts";
 import { configuredAnswer, dropsStored, waitUnder } from "./pressure.ts";
 import { quotaFile } from "./quota-file.ts";
 import { ReadHandle } from "./read-handle.ts";
 import { storageAudit, storageBanner, storageStatus, type StorageParts } from "./report.ts";
 import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
 import { StoredWrite, WriteHandle } from "./write-handle.ts";
+
+/** A write of no chunks gets no slots and waits for none. */
+const nothingGranted: WriteGrant = { statuses: new Uint8Array(0), keyIndices: new Uint32Array(0), refs: new Uint32Array(0), chunks: 0 };
 
 /** The writer tag of stores. */
 const storeTag = 1;
@@ -80,13 +86,18 @@ export class Storage implements AsyncDisposable {
       store: config.quotas.path === "" ? undefined : quotaFile(config.quotas.path),
     });
     const runtime = dependencies.runtime ?? new NativeRuntime(config.engine);
+    let arena: NativeArena | undefined;
     let storage: Storage | undefined;
     try {
-      storage = new Storage(config, dependencies, runtime, quotas, { storePolicy, prefetchPolicy, evictionPolicy });
+      arena = openArena(runtime, config.l1);
+      storage = new Storage(config, dependencies, runtime, arena, quotas, { storePolicy, prefetchPolicy, evictionPolicy });
       for (const adapter of config.l2.adapters) await storage.addAdapter(adapter);
     } catch (error) {
       if (storage !== undefined) await storage.close({ deadlineMs: 0 });
-      else if (dependencies.runtime === undefined) await runtime.close();
+      else {
+        arena?.close();
+        if (dependencies.runtime === undefined) await runtime.close();
+      }
       throw error;
     }
     return storage;
@@ -96,6 +107,7 @@ export class Storage implements AsyncDisposable {
     config: StorageConfig,
     dependencies: StorageDependencies,
     runtime: NativeRuntime,
+    arena: NativeArena,
     quotas: QuotaTable,
     policies: {
       readonly storePolicy: Awaited<ReturnType<typeof storePolicies.resolve>>;
@@ -112,12 +124,6 @@ export class Storage implements AsyncDisposable {
     this.#logger = dependencies.logger ?? silentLogger;
     this.counters = dependencies.counters ?? new Counters();
     const { l1, l2 } = config;
-    const arena = runtime.openArena({
-      sizeBytes: l1.sizeBytes,
-      alignBytes: l1.alignBytes,
-      hugePages: l1.hugePages,
-      sharedName: l1.sharedName === "" ? undefined : l1.sharedName,
-    });
     this.#l1 = new L1Manager(arena, new runtime.binding.InternTable(32, 16), { store: l1.storeShare, load: l1.loadShare });
     this.#admission = new Admission(this.#clock, this.counters, l1.queueMax);
     const common = { l1: this.#l1, clock: this.#clock, counters: this.counters, logger: this.#logger };
@@ -170,8 +176,10 @@ export class Storage implements AsyncDisposable {
   async reserveWriteRows(rows: readonly KeyRow[], options: WriteOptions = {}): Promise<WriteHandle> {
     this.#requireOpen();
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason);
+    if (options.timeoutMs !== undefined) checkMilliseconds("timeoutMs", options.timeoutMs);
     const grid = this.#grid(rows);
     this.#checkSizes(grid, AdmissionClass.store);
+    if (grid.columns === 0) return this.#giveOut(grid, nothingGranted);
     const request: ReserveRequest = {
       keys: grid.keys,
       rowSizes: grid.rowSizes,
@@ -197,19 +205,19 @@ export class Storage implements AsyncDisposable {
   }
 
   /** Only WriteHandle calls this. */
-  commitWrite(handle: WriteHandle): StoredWrite {
+  commitWrite(handle: WriteHandle, granted: SlotRefs): StoredWrite {
+    const statuses = this.#l1.commit(granted, storeTag);
     this.#openWrites.delete(handle);
-    const statuses = this.#l1.commit(handle.refs, storeTag);
     const published: number[] = [];
     for (let position = 0; position < statuses.length; position++) if (statuses[position] === 0) published.push(position);
-    const obligation = published.length === 0 ? undefined : this.#owe(handle, published);
+    const obligation = published.length === 0 ? undefined : this.#owe(handle, granted, published);
     return new StoredWrite(published.length, statuses.length - published.length, obligation);
   }
 
   /** Only WriteHandle calls this. */
-  abortWrite(handle: WriteHandle): void {
+  abortWrite(handle: WriteHandle, granted: SlotRefs): void {
     this.#openWrites.delete(handle);
-    this.#l1.abort(handle.refs, storeTag);
+    this.#l1.abort(granted, storeTag);
   }
 
   // ------------------------------------------------------------------------------------------------------------- read
@@ -225,6 +233,7 @@ export class Storage implements AsyncDisposable {
   /** As prefetch, for several object groups or ranks: a chunk counts only with all rows that need it. */
   async prefetchRows(rows: readonly KeyRow[], options: PrefetchOptions = {}): Promise<ReadHandle> {
     this.#requireOpen();
+    checkPrefetchOptions(options);
     const grid = this.#grid(rows);
     const answer = await this.#prefetch.prefetch({
       grid,
@@ -372,11 +381,17 @@ export class Storage implements AsyncDisposable {
     // Adapters settle what they had when they close; give those answers their turn.
     await settlesWithin(this.#clock, this.idle(), adapterCloseMs);
     this.#stopListening();
+    await this.#copiesDone(this.#clock.nowMs() + Math.max(adapterCloseMs, deadlineMs));
     const memoryKept = this.#l1.arena.stats(false).slotsInIo > 0;
-    if (memoryKept) this.#logger.error("close", `some adapter still works on L1 memory after close (${loads} loads); it stays mapped until the process ends`);
+    if (memoryKept) this.#logger.error("close", `L1 memory is still in I/O after close (${loads} loads, or a copy of the caller's); it stays mapped until the process ends`);
     else this.#l1.arena.close();
     if (this.#ownsRuntime && !memoryKept) await this.runtime.close();
     return { unfinishedKeys, memoryKept };
+  }
+
+  /** Waits until no slot is in I/O: copies that the caller started may outlast the adapters' work (law 2). */
+  async #copiesDone(deadlineMs: number): Promise<void> {
+    while (this.#l1.arena.stats(false).slotsInIo > 0 && this.#clock.nowMs() < deadlineMs) await sleep(this.#clock, ioPollMs);
   }
 
   #requireOpen(): void {
@@ -437,21 +452,14 @@ export class Storage implements AsyncDisposable {
     return handle;
   }
 
-  /** The obligation of what a commit published. */
-  #owe(handle: WriteHandle, published: readonly number[]): Obligation | undefined {
-    const { grid } = handle;
+  /** The obligation of what a commit published; it owns its arrays, whatever the caller does with the keys it passed. */
+  #owe({ grid, keyIndices, count }: WriteHandle, granted: SlotRefs, published: readonly number[]): Obligation | undefined {
+    const isWhole = published.length === count;
+    const indices = isWhole ? keyIndices : published.map((position) => keyIndices[position]);
     const sizes = new Uint32Array(published.length);
-    for (let index = 0; index < published.length; index++) sizes[index] = grid.sizeOf(handle.keyIndices[published[index]]);
-    if (published.length === handle.count) {
-      const keys = handle.count === grid.cellCount ? grid.keys : grid.keys.pick(handle.keyIndices);
-      return this.#store.accept(keys, handle.refs, sizes);
-    }
-    const refs = new Uint32Array(2 * published.length);
-    for (let index = 0; index < published.length; index++) {
-      refs[2 * index] = handle.refs[2 * published[index]];
-      refs[2 * index + 1] = handle.refs[2 * published[index] + 1];
-    }
-    return this.#store.accept(grid.keys.pick(published.map((position) => handle.keyIndices[position])), refs, sizes);
+    for (let index = 0; index < published.length; index++) sizes[index] = grid.sizeOf(indices[index]);
+    const keys = published.length === grid.cellCount ? new KeyBatch(grid.keys.records.slice()) : grid.keys.pick(indices);
+    return this.#store.accept(keys, isWhole ? granted : pickRefs(granted, published), sizes);
   }
 
   #adapterContext(name: string): Parameters<typeof openL2Adapter>[1] {
@@ -485,7 +493,6 @@ export class Storage implements AsyncDisposable {
         this.#expired.add(1);
         this.#openWrites.delete(handle);
         handle.expire();
-        this.#l1.abort(handle.refs, storeTag);
       }
       if (this.#openWrites.size > 0 || this.#l1.leaseCount > 0) this.#sweepLater();
     });
@@ -495,5 +502,6 @@ export class Storage implements AsyncDisposable {
 /** Segments of the arena are at most this large, and an object lies in one. */
 const segmentBytesMax = 2 ** 30;
 const closeDeadlineMs = 30_000;
+const ioPollMs = 5;
 /** Adapters get at least this long to close, and what they then answer gets this long to arrive. */
 const adapterCloseMs = 1_000;

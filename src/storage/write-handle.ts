@@ -28,8 +28,8 @@ export class StoredWrite {
 /** What a write handle needs from the storage that gave it out. */
 export interface WriteOwner {
   readonly arena: NativeArena;
-  commitWrite(handle: WriteHandle): StoredWrite;
-  abortWrite(handle: WriteHandle): void;
+  commitWrite(handle: WriteHandle, granted: SlotRefs): StoredWrite;
+  abortWrite(handle: WriteHandle, granted: SlotRefs): void;
 }
 
 type WriteState = "open" | "committed" | "aborted" | "expired";
@@ -44,8 +44,10 @@ export class WriteHandle implements Disposable {
   readonly statuses: Uint8Array;
   /** Positions of the granted keys in `keys`. */
   readonly keyIndices: Uint32Array;
-  /** Pairs [index, generation] of the granted slots, in the order of keyIndices: what device.gather takes. */
+  /** Pairs [index, generation] of the granted slots, in the order of keyIndices: what device.gather takes. A copy; commit has its own. */
   readonly refs: SlotRefs;
+  /** The storage's own: what is committed or aborted, whatever becomes of `refs`. */
+  readonly #granted: SlotRefs;
   /** Leading whole chunks that are taken care of: granted, in L1 already, or being written. The rest found no room. */
   readonly chunkCount: number;
   /** Clock time at which an open write is aborted. */
@@ -59,7 +61,8 @@ export class WriteHandle implements Disposable {
     this.grid = grid;
     this.statuses = grant.statuses;
     this.keyIndices = grant.keyIndices;
-    this.refs = grant.refs;
+    this.refs = grant.refs.slice();
+    this.#granted = grant.refs;
     this.chunkCount = grant.chunks;
     this.deadlineMs = deadlineMs;
   }
@@ -95,12 +98,16 @@ export class WriteHandle implements Disposable {
     return this.statuses[keyIndex] === WriteStatus.granted;
   }
 
-  /** Makes the objects readable and gives them to the store policy. They are visible when the promise resolves; `settled` tells what L2 did. */
+  /**
+   * Makes the objects readable and gives them to the store policy. They are visible when the promise resolves; `settled` tells what L2 did.
+   * Rejects with StateError while a copy still runs into a slot (await the gather first); the write then stays open.
+   */
   commit(): Promise<StoredWrite> {
-    this.#require("commit");
-    this.#state = "committed";
     try {
-      return Promise.resolve(this.#owner.commitWrite(this));
+      this.#require("commit");
+      const stored = this.#owner.commitWrite(this, this.#granted);
+      this.#state = "committed";
+      return Promise.resolve(stored);
     } catch (error) {
       return Promise.reject(error as Error);
     }
@@ -110,12 +117,13 @@ export class WriteHandle implements Disposable {
   abort(): void {
     this.#require("abort");
     this.#state = "aborted";
-    this.#owner.abortWrite(this);
+    this.#owner.abortWrite(this, this.#granted);
   }
 
-  /** The storage gave the slots back because the write's time ran out. */
+  /** The write's time ran out: the slots go back, and commit says why from then on. */
   expire(): void {
     this.#state = "expired";
+    this.#owner.abortWrite(this, this.#granted);
   }
 
   [Symbol.dispose](): void {

@@ -52,7 +52,7 @@ for (const chunks of l1Sizes) {
     assert.equal(next.count, 1);
     rig.fill(next);
     assert.throws(() => slot.write(new Uint8Array(8).fill(2)), { code: "KVFERRY_STALE_HANDLE" });
-    assert.throws(() => late.commit(), { code: "KVFERRY_STATE" });
+    await assert.rejects(late.commit(), { code: "KVFERRY_STATE" });
     assert.equal((await rig.drive((await next.commit()).settled)).storedKeys, 1);
     assert.equal(await rig.countReadable(0, 1), 1, "byte for byte the second writer's");
     await rig.finish();
