@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
-import { errorText } from "../base/errors.ts";
+import { errorText, StateError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { pickRefs, type Admission, type L1Manager, type WriteGrant } from "../l1/index.ts";
 import { LoadStatus, type L2Adapter } from "../l2/contract.ts";
@@ -101,7 +101,7 @@ export class Loader {
     const loaded: number[] = [];
     const failed: number[] = [];
     for (let index = 0; index < positions.length; index++) (statuses?.[index] === LoadStatus.loaded ? loaded : failed).push(index);
-    if (loaded.length > 0) this.#publish(pickRefs(refs, loaded));
+    if (loaded.length > 0) this.#publish(pickRefs(refs, loaded), entry?.descriptor);
     if (failed.length === 0) return;
     const next = nextAdapter(failed, cells, foundByAdapter, tried);
     for (const [index, group] of next) {
@@ -111,9 +111,16 @@ export class Loader {
     }
   }
 
-  #publish(refs: Uint32Array): void {
+  #publish(refs: Uint32Array, descriptor: AdapterDescriptor | undefined): void {
     const before = this.#l1.leaseCount;
-    this.#l1.commitLoaded(refs, loadTag);
+    try {
+      this.#l1.commitLoaded(refs, loadTag);
+    } catch (error) {
+      // Only I/O that an adapter left running behind its answer comes here: the objects are misses and their memory drains.
+      if (!(error instanceof StateError) || descriptor === undefined) throw error;
+      this.noteError(descriptor, "load", error);
+      this.#l1.abort(refs, loadTag);
+    }
     if (this.#l1.leaseCount === before) this.#late.add(refs.length / 2);
   }
 

@@ -72,9 +72,13 @@ export class L1Manager {
     return grant;
   }
 
-  /** Publishes staged objects. One CommitStatus per slot. Throws StateError when a slot is not staged under `tag`; then nothing was done. */
+  /**
+   * Publishes staged objects. One CommitStatus per slot. Throws StateError when a slot is not staged under `tag` or something still writes
+   * into it; then nothing was done.
+   */
   commit(refs: Uint32Array, tag: number): Uint8Array {
     this.#checkStaged(refs, tag);
+    this.#seal(refs);
     const count = refs.length / 2;
     const statuses = new Uint8Array(count);
     const published = new Uint32Array(count);
@@ -114,6 +118,7 @@ export class L1Manager {
    */
   commitLoaded(refs: Uint32Array, tag: number): void {
     this.#checkStaged(refs, tag);
+    this.#seal(refs);
     const count = refs.length / 2;
     const unstaged = new Uint32Array(count);
     const loaded: number[] = [];
@@ -390,6 +395,12 @@ export class L1Manager {
       if (this.table.state(slot) !== ObjectState.staged || this.table.generation(slot) !== refs[offset + 1] || this.table.tag(slot) !== tag)
         throw new StateError(`slot ${slot} is not staged by this writer (committed, aborted or expired already)`, "KVFERRY_STALE_HANDLE");
     }
+  }
+
+  /** From here on the objects can only be read, through whatever handle (law 3). */
+  #seal(refs: Uint32Array): void {
+    const busy = this.arena.seal(refs);
+    if (busy > 0) throw new StateError(`commit: ${busy} of ${refs.length / 2} slots are still being written; await the copy first`);
   }
 
   #publish(slot: number): void {
