@@ -67,6 +67,17 @@ function pathOf({ directory, files }: Bench, record: Uint8Array): string {
   return join(directory, "objects", hex.slice(0, 2), hex.slice(2, 4), `${hex}.${Buffer.from(digest.subarray(0, 4)).toString("hex")}`);
 }
 
+test("nothing is loaded into a sealed slot, nor into the other slots of that call; it can be stored", async (context) => {
+  const { arena, files, runtime } = bench(context);
+  const refs = filled(arena, 4096, 1, 2);
+  assert.deepEqual([...(await runtime.run((opId) => files.store(opId, arena, refs, records(1, 2))))], [0, 0]);
+  const targets = filled(arena, 4096, 8, 9);
+  assert.equal(arena.seal(targets.subarray(2, 4)), 0);
+  assert.throws(() => files.load(1, arena, targets, records(1, 2)), { code: "KVFERRY_STALE_HANDLE" });
+  assert.deepEqual([0, 1].map((index) => contents(arena, targets, index, 4096)[0]), [8, 9]);
+  assert.deepEqual([...(await runtime.run((opId) => files.store(opId, arena, targets, records(3, 4))))], [0, 0]);
+});
+
 for (const fileEngine of ["auto", "threads"] as const) {
   test(`${fileEngine}: objects are stored and loaded in one call each, with one status per object`, async (context) => {
     const { arena, files, runtime } = bench(context, { fileEngine });
