@@ -90,7 +90,8 @@ export class KvLink {
   async restore(sequence: KvSequence, tokens: readonly number[]): Promise<Restored> {
     // The last token is computed even when its chunk is known: without it there are no logits to go on from.
     const keys = this.#keys(tokens.slice(0, tokens.length - 1));
-    const read = await this.#storage.prefetch(keys, this.#objectLayout);
+    // A reader of a story waits rather than have words computed again that are on disk.
+    const read = await this.#storage.prefetch(keys, this.#objectLayout, { deadlineMs: 30_000 });
     try {
       const restoredTokens = read.hitCount * this.#chunkTokens;
       sequence.reserve(restoredTokens);

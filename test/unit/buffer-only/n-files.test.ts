@@ -58,7 +58,7 @@ class Files {
   async readable(first: number, count: number): Promise<number[]> {
     const found: number[] = [];
     for (let chunk = first; chunk < first + count; chunk++) {
-      const read = await this.storage.prefetchRows(this.rows(chunk, 1));
+      const read = await this.storage.prefetchRows(this.rows(chunk, 1), { deadlineMs: 60_000 });
       for (const slot of read.slots) assert.ok(isPayloadOf(slot.copyOut(), recordOf(read.grid.keys, 0)), `wrong bytes of chunk ${chunk}`);
       if (read.hitCount === 1) found.push(chunk);
       await read.release();
