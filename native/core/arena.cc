@@ -231,7 +231,9 @@ Status Arena::BeginIo(const SlotRef* refs, size_t count) {
     const uint32_t holds = slot.link.load(std::memory_order_relaxed);
     slot.link.store(holds + 1, std::memory_order_relaxed);
     if (holds > 0) continue;
-    slot.state.fetch_or(Slot::kOutside | Slot::kTouched, std::memory_order_relaxed);
+    const uint32_t state = slot.state.load(std::memory_order_relaxed);
+    // An outside holder of an open slot is its writer. One of a sealed slot reads, through calls that clear what was never written.
+    slot.state.fetch_or((state & Slot::kSealed) != 0 ? Slot::kOutside : Slot::kOutside | Slot::kTouched, std::memory_order_relaxed);
     slots_.CountIn(slot);
   }
   return {};
@@ -279,9 +281,7 @@ Status Arena::Seal(const SlotRef* refs, size_t count, uint32_t* in_io) {
   }
   if (*in_io > 0) return {};
   for (const uint32_t index : scratch_) {
-    Slot& slot = slots_[index];
-    ClearIfUntouched(slot);
-    slot.state.fetch_or(Slot::kSealed, std::memory_order_relaxed);
+    slots_[index].state.fetch_or(Slot::kSealed, std::memory_order_relaxed);
   }
   return {};
 }
@@ -434,12 +434,14 @@ Status Arena::Checksums(const SlotRef* refs, size_t count, uint32_t* crcs) {
   return {};
 }
 
-Status Arena::Offsets(const SlotRef* refs, size_t count, double* offsets) const {
+Status Arena::Offsets(const SlotRef* refs, size_t count, double* offsets) {
   Status status = CheckOpen();
   for (size_t i = 0; i < count && status.ok(); ++i) status = CheckRef(refs[i]);
   if (!status.ok()) return status;
   for (size_t i = 0; i < count; ++i) {
     const SlotRef ref = refs[i];
+    // Whoever learns where a sealed object lies reads it without any further call.
+    if ((slots_[ref.index].state.load(std::memory_order_relaxed) & Slot::kSealed) != 0) ClearIfUntouched(slots_[ref.index]);
     offsets[i] = static_cast<double>(uint64_t{slots_[ref.index].page} << page_shift_);
   }
   return {};

@@ -93,7 +93,7 @@ class Arena {
   Status EndIo(const SlotRef* refs, size_t count);
 
   /// Makes objects final: from here on whatever would write into the slots is refused like a stale handle, until Free. `*in_io`
-  /// gets how many of them have I/O in flight; unless that is 0, nothing is changed. What was never written becomes zeros.
+  /// gets how many of them have I/O in flight; unless that is 0, nothing is changed. What was never written reads as zeros.
   Status Seal(const SlotRef* refs, size_t count, uint32_t* in_io);
 
   /// Counts one I/O on each slot for an operation and says where the objects lie. Fails as a whole, changing nothing.
@@ -116,7 +116,7 @@ class Arena {
   /// Checksums of the objects; computes and keeps those that are not known.
   Status Checksums(const SlotRef* refs, size_t count, uint32_t* crcs);
   /// Byte offsets in the reservation. They hold while I/O is counted on the slot.
-  Status Offsets(const SlotRef* refs, size_t count, double* offsets) const;
+  Status Offsets(const SlotRef* refs, size_t count, double* offsets);
 
   // Resident bytes come from /proc/self/smaps, which takes milliseconds in a large process: without `measure_populated` they are -1.
   ArenaStats Stats(bool measure_populated = true);

@@ -521,6 +521,14 @@ TEST(ArenaTest, NothingOfAnEarlierOwnerCanBeRead) {
   bytes = sevens;
   const Case cases[] = {
       {"seal", [](Arena& arena, SlotRef ref) { uint32_t in_io; ASSERT_TRUE(arena.Seal(&ref, 1, &in_io).ok()); }, zeros},
+      {"seal, and an outside reader",
+       [](Arena& arena, SlotRef ref) {
+         uint32_t in_io;
+         ASSERT_TRUE(arena.Seal(&ref, 1, &in_io).ok());
+         ASSERT_TRUE(arena.BeginIo(&ref, 1).ok());
+         ASSERT_TRUE(arena.EndIo(&ref, 1).ok());
+       },
+       zeros},
       {"read", [](Arena&, SlotRef) {}, zeros},
       {"write of nothing", [](Arena& arena, SlotRef ref) { ASSERT_TRUE(arena.Write(ref, 3, bytes, 0).ok()); }, zeros},
       {"write in the middle", [](Arena& arena, SlotRef ref) { ASSERT_TRUE(arena.Write(ref, 5000, bytes, 3).ok()); }, middle},
