@@ -108,17 +108,17 @@ export class StoreController {
 
   // ---------------------------------------------------------------------------------------------------------- commits
 
-  /**
-   * Creates the obligation of one commit and sends what can be sent. The objects are published in L1 already. Undefined when there is
-   * nobody to owe them to and they stay in L1: that obligation has ended.
-   */
-  accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation | undefined {
+  /** True when there is nobody to owe a commit of so many keys to and its objects stay in L1: that obligation is counted, and has ended. */
+  endsAtOnce(keyCount: number): boolean {
+    if (this.#lanes.length > 0 || this.#policy.decideL1(nothingStored) !== "keep") return false;
+    this.#created.add(keyCount);
+    this.#endedStored.add(keyCount);
+    return true;
+  }
+
+  /** Creates the obligation of one commit and sends what can be sent. The objects are published in L1 already. */
+  accept(keys: KeyBatch, refs: Uint32Array, sizes: Uint32Array): Obligation {
     if (this.#closing) throw new ClosedError("the store controller");
-    if (this.#lanes.length === 0 && this.#policy.decideL1(nothingStored) === "keep") {
-      this.#created.add(keys.count);
-      this.#endedStored.add(keys.count);
-      return undefined;
-    }
     const obligation = new Obligation(keys, refs, sizes, this.#clock.nowMs());
     this.#created.add(keys.count);
     this.#openObligations++;

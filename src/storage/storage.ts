@@ -1,4 +1,3 @@
-import { formatBytes } from "../base/bytes.ts";
 import { settlesWithin, sleep, systemClock, type Clock, type Timer } from "../base/clock.ts";
 import { Counters } from "../base/counters.ts";
 import { AbortError, CapacityError, ClosedError } from "../base/errors.ts";
@@ -30,6 +29,7 @@ import { configuredAnswer, dropsStored, waitUnder } from "./pressure.ts";
 import { quotaFile } from "./quota-file.ts";
 import { ReadHandle } from "./read-handle.ts";
 import { storageAudit, storageBanner, storageStatus, type StorageParts } from "./report.ts";
+import { checkFits, largestObjectBytes } from "./object-size.ts";
 import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
 import { StoredWrite, WriteHandle } from "./write-handle.ts";
 
@@ -178,7 +178,7 @@ export class Storage implements AsyncDisposable {
     if (options.signal?.aborted === true) throw new AbortError(options.signal.reason);
     if (options.timeoutMs !== undefined) checkMilliseconds("timeoutMs", options.timeoutMs);
     const grid = this.#grid(rows);
-    this.#checkSizes(grid, AdmissionClass.store);
+    checkFits(this.#l1, grid, this.largestObjectBytes());
     if (grid.columns === 0) return this.#giveOut(grid, nothingGranted);
     const request: ReserveRequest = {
       keys: grid.keys,
@@ -295,10 +295,7 @@ export class Storage implements AsyncDisposable {
 
   /** Largest object that a write can ever get. */
   largestObjectBytes(): number {
-    const capacity = this.#l1.arena.capacityBytes;
-    const shared = Math.floor((1 - this.config.l1.loadShare) * capacity);
-    // Beyond a third of L1 the classes share one pool, and one object may take all of it.
-    return shared >= capacity / 3 ? Math.min(capacity, segmentBytesMax) : Math.min(shared, segmentBytesMax);
+    return largestObjectBytes(this.arena.capacityBytes, this.config.l1.loadShare);
   }
 
   /** Resolves when no store is owed and no load runs. */
@@ -411,17 +408,6 @@ export class Storage implements AsyncDisposable {
     return keys.count === 0 ? 0 : this.namespaces.saltId(keys.namespaceId(0));
   }
 
-  /** An object that can never fit is refused at once, with the largest that can. */
-  #checkSizes(grid: KeyGrid, charge: AdmissionClass): void {
-    const chunkBytes = grid.rowSizes.reduce((sum, size) => sum + this.#l1.bytes.footprint(size), 0);
-    const largest = Math.max(...grid.rowSizes.map((size) => this.#l1.bytes.footprint(size)));
-    if (largest <= segmentBytesMax && chunkBytes <= this.#l1.bytes.limit(charge, largest)) return;
-    throw new CapacityError(
-      "KVFERRY_OBJECT_TOO_LARGE",
-      `a chunk of ${formatBytes(chunkBytes)} (${grid.rowSizes.length} objects) cannot fit into this L1 of ${formatBytes(this.arena.capacityBytes)}; the largest object that fits is ${formatBytes(this.largestObjectBytes())}`,
-    );
-  }
-
   async #waitForRoom(
     admission: { readonly charge: typeof AdmissionClass.store; readonly saltId: number; readonly attempt: () => WriteGrant | undefined; readonly what: string; readonly signal?: AbortSignal },
     grid: KeyGrid,
@@ -454,6 +440,7 @@ export class Storage implements AsyncDisposable {
 
   /** The obligation of what a commit published; it owns its arrays, whatever the caller does with the keys it passed. */
   #owe({ grid, keyIndices, count }: WriteHandle, granted: SlotRefs, published: readonly number[]): Obligation | undefined {
+    if (this.#store.endsAtOnce(published.length)) return undefined;
     const isWhole = published.length === count;
     const indices = isWhole ? keyIndices : published.map((position) => keyIndices[position]);
     const sizes = new Uint32Array(published.length);
@@ -499,8 +486,6 @@ export class Storage implements AsyncDisposable {
   }
 }
 
-/** Segments of the arena are at most this large, and an object lies in one. */
-const segmentBytesMax = 2 ** 30;
 const closeDeadlineMs = 30_000;
 const ioPollMs = 5;
 /** Adapters get at least this long to close, and what they then answer gets this long to arrive. */

@@ -15,6 +15,7 @@ const sources = [...typescript, ...scripts, ...native];
 /** Files that are longer than the rule, each with its reason. */
 const longFiles: Readonly<Record<string, string>> = {
   "src/native/binding.ts": "the whole native boundary in one place, most of it comments",
+  "src/l1/l1-manager.ts": "every change of an object's state goes through this class, and its private rows stay private",
 };
 
 /** Functions that are longer than the rule, each with its reason. */
