@@ -7,6 +7,7 @@ import { ClassBytes, type L1Shares } from "./class-bytes.ts";
 import { ReadLease } from "./lease.ts";
 import { countMarks, tellIds, type L1Counts, type L1Observer } from "./observer.ts";
 import { AdmissionClass, ObjectState, ObjectTable } from "./object-table.ts";
+import { Scratch } from "./scratch.ts";
 import { CommitStatus, findRoom, WriteStatus, type FoundRoom, type ReserveRequest, type WriteGrant } from "./reservation.ts";
 
 const initialScratch = 1024;
@@ -35,6 +36,15 @@ export class L1Manager {
   /** Keys that eviction must leave alone while a reservation that names them makes room. */
   readonly #spared = new Set<number>();
   #ids = new Uint32Array(initialScratch);
+  // Arrays that live for one call, kept for the next: V8 takes each one of more than 64 bytes from malloc.
+  readonly #reservedIds = new Scratch();
+  readonly #publishedIds = new Scratch();
+  readonly #publishedRefs = new Scratch();
+  readonly #unstagedIds = new Scratch();
+  readonly #freedIds = new Scratch();
+  readonly #freedRefs = new Scratch();
+  readonly #removedIds = new Scratch();
+  readonly #toldIds = new Scratch();
 
   constructor(arena: NativeArena, keys: NativeInternTable, shares: L1Shares = { store: 0.25, load: 0.25 }) {
     this.arena = arena;
@@ -81,9 +91,9 @@ export class L1Manager {
     this.#seal(refs);
     const count = refs.length / 2;
     const statuses = new Uint8Array(count);
-    const published = new Uint32Array(count);
-    const publishedRefs = new Uint32Array(2 * count);
-    const unstaged = new Uint32Array(count);
+    const published = this.#publishedIds.take(count);
+    const publishedRefs = this.#publishedRefs.take(2 * count);
+    const unstaged = this.#unstagedIds.take(count);
     const lost: number[] = [];
     let publishedCount = 0;
     for (let index = 0; index < count; index++) {
@@ -103,9 +113,9 @@ export class L1Manager {
       publishedRefs[2 * publishedCount + 1] = refs[2 * index + 1];
       publishedCount++;
     }
-    if (publishedCount > 0)
-      for (const observer of this.#observers)
-        observer.onWritten?.(published.subarray(0, publishedCount), publishedRefs.subarray(0, 2 * publishedCount));
+    if (publishedCount === count && count > 0) for (const observer of this.#observers) observer.onWritten?.(published, publishedRefs);
+    else if (publishedCount > 0)
+      for (const observer of this.#observers) observer.onWritten?.(published.subarray(0, publishedCount), publishedRefs.subarray(0, 2 * publishedCount));
     this.#free(lost);
     for (const observer of this.#observers) observer.onUnstaged?.(unstaged);
     this.#announceRoom();
@@ -211,7 +221,7 @@ export class L1Manager {
     }
     const lease = new ReadLease(owner, leased, refs, deliveries, deadlineMs);
     this.#leases.add(lease);
-    if (count > 0) tellIds(this.#observers, (observer) => observer.onLeased, this.table, leased);
+    if (count > 0) tellIds(this.#observers, (observer) => observer.onLeased, this.table, leased, this.#toldIds);
     return lease;
   }
 
@@ -228,14 +238,14 @@ export class L1Manager {
       if (this.table.isTemporary(slot)) this.table.markForDrop(slot);
       if (this.#isFree(slot)) dropped.push(slot);
     }
-    if (lease.slots.length > 0) tellIds(this.#observers, (observer) => observer.onReleased, this.table, lease.slots);
+    if (lease.slots.length > 0) tellIds(this.#observers, (observer) => observer.onReleased, this.table, lease.slots, this.#toldIds);
     this.#free(dropped);
     if (lease.slots.length > dropped.length) this.#announceRoom();
   }
 
   /** Tells the observers that these objects were used: the only source of recency. */
   touch(slots: Uint32Array): void {
-    if (slots.length > 0) tellIds(this.#observers, (observer) => observer.onTouched, this.table, slots);
+    if (slots.length > 0) tellIds(this.#observers, (observer) => observer.onTouched, this.table, slots, this.#toldIds);
   }
 
   /** Ends every lease whose deadline has passed. Its I/O goes on; the arena keeps the memory until it is done. */
@@ -362,7 +372,7 @@ export class L1Manager {
     const perChunk = rowSizes.length;
     const count = refs.length / 2;
     const keyIndices = new Uint32Array(count);
-    const reserved = new Uint32Array(count);
+    const reserved = this.#reservedIds.take(count);
     let granted = 0;
     for (let index = 0; granted < count; index++) {
       if (statuses[index] !== WriteStatus.granted) continue;
@@ -461,9 +471,9 @@ export class L1Manager {
   /** Gives slots back to the arena and their references to the key table. */
   #free(slots: readonly number[]): void {
     if (slots.length === 0) return;
-    const refs = new Uint32Array(2 * slots.length);
-    const ids = new Uint32Array(slots.length);
-    const removed = new Uint32Array(slots.length);
+    const refs = this.#freedRefs.take(2 * slots.length);
+    const ids = this.#freedIds.take(slots.length);
+    const removed = this.#removedIds.take(slots.length);
     let removedCount = 0;
     let runBytes = 0;
     let runCount = 0;
@@ -491,7 +501,7 @@ export class L1Manager {
       if (!this.table.hasObjects(keyId)) removed[removedCount++] = keyId;
     }
     this.bytes.died(runBytes, runCount);
-    if (removedCount > 0) for (const observer of this.#observers) observer.onRemoved?.(removed.subarray(0, removedCount));
+    if (removedCount > 0) for (const observer of this.#observers) observer.onRemoved?.(removedCount === removed.length ? removed : removed.subarray(0, removedCount));
     this.arena.free(refs);
     this.keys.release(ids);
     this.#announceRoom();

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { PagedRows, PagedUint32Array } from "./paged-array.ts";
+import { PagedRows, PagedInt32Array } from "./paged-array.ts";
 
 /**
  * The rows of L1: one per slot of the arena (an *object*, staged or resident) and one per interned key, in arrays of integers so that a
@@ -43,13 +43,13 @@ const sizeColumn = 2;
 const wordColumn = 3;
 const slotColumns = 4;
 
-/** In a key's entry: the slot is a staged copy's, and nothing is resident. */
-const stagedFlag = 0x8000_0000;
-
 export class ObjectTable {
   readonly #slots = new PagedRows(slotColumns);
-  /** By key id: slot index + 1 of the resident object, or of a staged copy (with the flag) when nothing is resident. 0 = neither. */
-  readonly #keys = new PagedUint32Array();
+  /**
+   * By key id: slot index + 1 of the resident object, or that of a staged copy, negative, when nothing is resident. 0 = neither. Signed,
+   * because V8 keeps 32-bit integers in registers only while they are signed ones.
+   */
+  readonly #keys = new PagedInt32Array();
   /** By key id: staged copies that #keys does not name (rare): further ones, and those beside a resident object. */
   readonly #moreStaged = new Map<number, number[]>();
 
@@ -62,7 +62,7 @@ export class ObjectTable {
     this.#slots.set(slot, sizeColumn, sizeBytes);
     this.#slots.set(slot, wordColumn, ObjectState.staged | (temporary ? temporaryBit : 0) | (charge << classShift) | (tag << auxShift));
     if (this.#keys.get(keyId) === 0) {
-      this.#keys.set(keyId, (stagedFlag | (slot + 1)) >>> 0);
+      this.#keys.set(keyId, -(slot + 1));
     } else {
       const more = this.#moreStaged.get(keyId);
       if (more === undefined) this.#moreStaged.set(keyId, [slot]);
@@ -76,7 +76,7 @@ export class ObjectTable {
     assert(this.residentSlot(keyId) < 0, "a key has two resident objects");
     this.#unstage(slot, keyId);
     const other = this.#keys.get(keyId);
-    if (other !== 0) this.#moreStaged.set(keyId, [(other & ~stagedFlag) - 1, ...(this.#moreStaged.get(keyId) ?? [])]);
+    if (other !== 0) this.#moreStaged.set(keyId, [-other - 1, ...(this.#moreStaged.get(keyId) ?? [])]);
     this.#keys.set(keyId, slot + 1);
     this.#slots.set(slot, wordColumn, ((this.#slots.get(slot, wordColumn) & ~stateMask & ~auxMask) | ObjectState.resident) >>> 0);
   }
@@ -103,13 +103,13 @@ export class ObjectTable {
   /** The resident object's slot of a key, or -1. */
   residentSlot(keyId: number): number {
     const entry = this.#keys.get(keyId);
-    return entry >= stagedFlag ? -1 : entry - 1;
+    return entry < 0 ? -1 : entry - 1;
   }
 
   /** The first staged copy of a key, or -1. */
   stagedSlot(keyId: number): number {
     const entry = this.#keys.get(keyId);
-    if (entry >= stagedFlag) return entry - stagedFlag - 1;
+    if (entry < 0) return -entry - 1;
     return this.#moreStaged.size === 0 ? -1 : (this.#moreStaged.get(keyId)?.[0] ?? -1);
   }
 
@@ -124,7 +124,7 @@ export class ObjectTable {
   stagedSlots(keyId: number): number[] {
     const entry = this.#keys.get(keyId);
     const more = this.#moreStaged.get(keyId) ?? [];
-    return entry >= stagedFlag ? [entry - stagedFlag - 1, ...more] : more;
+    return entry < 0 ? [-entry - 1, ...more] : more;
   }
 
   state(slot: number): ObjectState {
@@ -212,7 +212,7 @@ export class ObjectTable {
   }
 
   #unstage(slot: number, keyId: number): void {
-    if (this.#keys.get(keyId) === (stagedFlag | (slot + 1)) >>> 0) {
+    if (this.#keys.get(keyId) === -(slot + 1)) {
       this.#nameNextStaged(keyId);
       return;
     }
@@ -226,7 +226,7 @@ export class ObjectTable {
   #nameNextStaged(keyId: number): void {
     const more = this.#moreStaged.size === 0 ? undefined : this.#moreStaged.get(keyId);
     const next = more?.shift();
-    this.#keys.set(keyId, next === undefined ? 0 : (stagedFlag | (next + 1)) >>> 0);
+    this.#keys.set(keyId, next === undefined ? 0 : -(next + 1));
     if (more?.length === 0) this.#moreStaged.delete(keyId);
   }
 }

@@ -1,7 +1,8 @@
 import type { NativeInternTable } from "../native/binding.ts";
 import type { ObjectTable } from "./object-table.ts";
+import type { Scratch } from "./scratch.ts";
 
-/** Called inside the call that causes it; must not call back into L1. All ids are live during the call. */
+/** Called inside the call that causes it; must not call back into L1. All ids are live, and the arrays the observer's to read, during the call only. */
 export interface L1Observer {
   onReserved?(keyIds: Uint32Array): void;
   /** Published by a writer, not temporary. */
@@ -48,12 +49,16 @@ export function tellIds(
   listener: (observer: L1Observer) => ((ids: Uint32Array) => void) | undefined,
   table: ObjectTable,
   slots: Uint32Array,
+  scratch: Scratch,
 ): void {
   let ids: Uint32Array | undefined;
   for (const observer of observers) {
     const call = listener(observer);
     if (call === undefined) continue;
-    ids ??= slots.map((slot) => table.keyId(slot));
+    if (ids === undefined) {
+      ids = scratch.take(slots.length);
+      for (let index = 0; index < slots.length; index++) ids[index] = table.keyId(slots[index]);
+    }
     call.call(observer, ids);
   }
 }

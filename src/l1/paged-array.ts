@@ -51,3 +51,24 @@ export class PagedRows {
     return this.#pages.length * pageLength * this.#columns * 4;
   }
 }
+
+/** As PagedUint32Array, for signed numbers. */
+export class PagedInt32Array {
+  readonly #pages: Int32Array[] = [];
+
+  get(index: number): number {
+    const page = this.#pages[index >>> pageShift];
+    return page === undefined ? 0 : page[index & pageMask];
+  }
+
+  set(index: number, value: number): void {
+    const pageIndex = index >>> pageShift;
+    while (this.#pages.length <= pageIndex) this.#pages.push(new Int32Array(pageLength));
+    this.#pages[pageIndex][index & pageMask] = value;
+  }
+
+  /** Bytes held. */
+  memoryBytes(): number {
+    return this.#pages.length * pageLength * 4;
+  }
+}

@@ -44,8 +44,6 @@ export class WriteHandle implements Disposable {
   readonly statuses: Uint8Array;
   /** Positions of the granted keys in `keys`. */
   readonly keyIndices: Uint32Array;
-  /** Pairs [index, generation] of the granted slots, in the order of keyIndices: what device.gather takes. A copy; commit has its own. */
-  readonly refs: SlotRefs;
   /** The storage's own: what is committed or aborted, whatever becomes of `refs`. */
   readonly #granted: SlotRefs;
   /** Leading whole chunks that are taken care of: granted, in L1 already, or being written. The rest found no room. */
@@ -54,6 +52,7 @@ export class WriteHandle implements Disposable {
   readonly deadlineMs: number;
   readonly #owner: WriteOwner;
   #state: WriteState = "open";
+  #refs: SlotRefs | undefined;
   #slots: WriteSlot[] | undefined;
 
   constructor(owner: WriteOwner, grid: KeyGrid, grant: WriteGrant, deadlineMs: number) {
@@ -61,7 +60,6 @@ export class WriteHandle implements Disposable {
     this.grid = grid;
     this.statuses = grant.statuses;
     this.keyIndices = grant.keyIndices;
-    this.refs = grant.refs.slice();
     this.#granted = grant.refs;
     this.chunkCount = grant.chunks;
     this.deadlineMs = deadlineMs;
@@ -82,6 +80,12 @@ export class WriteHandle implements Disposable {
 
   get state(): WriteState {
     return this.#state;
+  }
+
+  /** Pairs [index, generation] of the granted slots, in the order of keyIndices: what device.gather takes. A copy; commit has its own. */
+  get refs(): SlotRefs {
+    this.#refs ??= this.#granted.slice();
+    return this.#refs;
   }
 
   /** The granted slots as objects, for payload that comes from JavaScript. */
