@@ -1,4 +1,6 @@
 /** What a replay's flags mean: the storage to open, the size of a chunk, and the refusals that belong to them. */
+import { availableParallelism } from "node:os";
+
 import { formatBytes, GiB } from "../../base/bytes.ts";
 import { ConfigError } from "../../base/errors.ts";
 import { largestL1Bytes, memoryLimitBytes, type Storage, type StorageConfigInput } from "../../storage/index.ts";
@@ -45,6 +47,8 @@ export function storageConfig(flags: ReplayFlags, temporary: string | undefined)
       storePressure: "wait",
       adapters: adapters as NonNullable<StorageConfigInput["l2"]>["adapters"],
     },
+    // One processor is left to JavaScript, which fills and compares payload: else it waits for copies and copies for it.
+    engine: { copyThreads: Math.max(1, Math.min(2, availableParallelism() - 1)) },
   };
 }
 
