@@ -2,9 +2,10 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { PagedUint32Array } from "../base/paged-array.ts";
 import { KeyBatch, keyRecordBytes } from "../keys/key-batch.ts";
 import type { NamespaceTable } from "../keys/namespace.ts";
-import { PagedUint32Array, type L1Manager } from "../l1/index.ts";
+import type { L1Manager } from "../l1/index.ts";
 import { planL1Eviction, type EvictionContext, type EvictionPolicy, type QuotaTable, type SaltUsage } from "../policies/index.ts";
 
 export interface EvictionOptions {

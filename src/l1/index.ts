@@ -5,5 +5,4 @@ export { ClassBytes, type L1Shares } from "./class-bytes.ts";
 export { ReadLease } from "./lease.ts";
 export type { L1Counts, L1Observer } from "./observer.ts";
 export { AdmissionClass, ObjectState } from "./object-table.ts";
-export { PagedUint32Array } from "./paged-array.ts";
 export { CommitStatus, pickRefs, WriteStatus, type ReserveRequest, type WriteGrant } from "./reservation.ts";

@@ -2,31 +2,7 @@ const pageShift = 16;
 const pageLength = 1 << pageShift;
 const pageMask = pageLength - 1;
 
-/**
- * A u32 array that grows by pages of 64 Ki entries, so that a table with a million rows never doubles and never copies. Reading beyond
- * the end gives 0.
- */
-export class PagedUint32Array {
-  readonly #pages: Uint32Array[] = [];
-
-  get(index: number): number {
-    const page = this.#pages[index >>> pageShift];
-    return page === undefined ? 0 : page[index & pageMask];
-  }
-
-  set(index: number, value: number): void {
-    const pageIndex = index >>> pageShift;
-    while (this.#pages.length <= pageIndex) this.#pages.push(new Uint32Array(pageLength));
-    this.#pages[pageIndex][index & pageMask] = value;
-  }
-
-  /** Bytes held. */
-  memoryBytes(): number {
-    return this.#pages.length * pageLength * 4;
-  }
-}
-
-/** As PagedUint32Array, with several u32 per row side by side: whoever looks at one column of a row soon looks at the others. */
+/** As PagedUint32Array of base, with several u32 per row side by side: whoever looks at one column of a row soon looks at the others. */
 export class PagedRows {
   readonly #columns: number;
   readonly #pages: Uint32Array[] = [];
@@ -52,7 +28,7 @@ export class PagedRows {
   }
 }
 
-/** As PagedUint32Array, for signed numbers. */
+/** As PagedUint32Array of base, for signed numbers. */
 export class PagedInt32Array {
   readonly #pages: Int32Array[] = [];
 
