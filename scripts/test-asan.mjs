@@ -39,6 +39,7 @@ const env = {
   UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1",
   TSAN_OPTIONS: `halt_on_error=1:exitcode=99:report_signal_unsafe=0:suppressions=${suppressions}`,
 };
-const only = (values.only ?? ["native", "lifecycle"]).flatMap((part) => ["--only", part]);
+const boundary = ["arena", "engine", "hashes", "intern-table", "receivers", "object-files"].map((name) => `unit/native/${name}`);
+const only = (values.only ?? [...boundary, "unit/device"]).flatMap((part) => ["--only", part]);
 const { code } = await run(process.execPath, ["scripts/test.mjs", "--no-build", "--concurrency", "1", ...only], { show: true, check: false, env });
 process.exitCode = code;

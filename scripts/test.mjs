@@ -53,10 +53,14 @@ if (!values["no-build"]) {
 
 const everything = values.only === undefined;
 const wanted = (file) => {
-  const kind = relative(join(root, ".build", "test"), file).split("/")[0];
-  return everything ? kind !== "pack" : values.only.includes(kind);
+  const place = relative(join(root, ".build", "test"), file);
+  return everything ? !place.startsWith("pack/") : values.only.some((part) => place.startsWith(part));
 };
 const files = testFiles(join(root, ".build", "test")).filter(wanted);
+if (!everything && files.length === 0 && !["native", "sim"].some((part) => values.only.includes(part))) {
+  console.error(`--only ${values.only.join(", ")} names no test file`);
+  process.exit(1);
+}
 if (everything || files.length > 0) await part("node:test", () => nodeTests(files));
 if (everything && !values["no-native"]) await part("GoogleTest", () => nativeTests());
 if (everything && !values["no-sim"]) await part("simulation", simulation);
