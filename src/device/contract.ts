@@ -1,4 +1,4 @@
-import type { NativeArena, SlotRefs } from "../native/binding.ts";
+import type { KvLayoutDescription, NativeArena, SlotRefs } from "../native/binding.ts";
 
 /**
  * A piece of engine memory: block 0 of what it holds starts at `offset`. It is used in place, never copied, and must be backed by a
@@ -16,23 +16,8 @@ export interface MemoryRegion {
  *
  * in bytes. There is one region for all (cross-layer blocks), one per layer, or one per plane and layer (plane x layers + layer).
  */
-export interface DeviceLayoutSpec {
+export interface DeviceLayoutSpec extends Omit<KvLayoutDescription, "regionIds" | "regionOffsets" | "pointerMode"> {
   readonly regions: readonly MemoryRegion[];
-  readonly layers: number;
-  /** 2 for K and V, 1 for MLA or K and V packed together. */
-  readonly planes: number;
-  readonly heads: number;
-  /** Head size x element size. */
-  readonly headBytes: number;
-  readonly blockTokens: number;
-  /** Tokens per object; a multiple of blockTokens. */
-  readonly chunkTokens: number;
-  readonly blockCount: number;
-  readonly blockStride: number;
-  readonly planeStride: number;
-  readonly layerStride: number;
-  readonly tokenStride: number;
-  readonly headStride: number;
 }
 
 /** A registered layout; belongs to the device that gave it. */

@@ -193,7 +193,7 @@ test("memory that JavaScript could take away during a copy is refused", async (c
   const refusal = { name: "TypeError", message: "memory must be backed by a SharedArrayBuffer: a plain ArrayBuffer can be detached while a copy runs" };
   for (const memory of [new Uint8Array(bytes), Buffer.alloc(bytes), new Uint8Array(shrinkable)])
     assert.throws(() => device.registerLayout({ ...spec, regions: spec.regions.map(() => ({ memory, offset: 8 })) }), refusal);
-  // The array's own offset counts; memory that can only grow is as good as any.
+  // The array's own offset counts; memory that can only grow is accepted too.
   const views = spec.regions.map((_, region) => (region === 0 ? new Uint8Array(growable) : new Uint8Array(new SharedArrayBuffer(bytes + 16), 16)));
   views.forEach((memory) => memory.set(noise(bytes)));
   const moved = { ...spec, regions: views.map((memory) => ({ memory, offset: 8 })) };
