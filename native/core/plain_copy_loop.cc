@@ -16,10 +16,11 @@ namespace kvferry {
 namespace {
 
 /// One thread's part of a ring: whole objects, used one after the other.
+template <class Byte>
 struct Ring {
-  uint8_t* base;
+  Byte* base;
   uint64_t objects;
-  uint8_t* At(uint64_t index, uint64_t object_bytes) const { return base + (index % objects) * object_bytes; }
+  Byte* At(uint64_t index, uint64_t object_bytes) const { return base + (index % objects) * object_bytes; }
 };
 
 Status OpenTouched(uint64_t bytes, MemoryReservation* memory) {
@@ -30,23 +31,24 @@ Status OpenTouched(uint64_t bytes, MemoryReservation* memory) {
   return {};
 }
 
-Ring PartOf(const MemoryReservation& memory, uint64_t bytes, uint64_t object_bytes, uint32_t thread, uint32_t threads) {
+template <class Byte>
+Ring<Byte> PartOf(Byte* memory, uint64_t bytes, uint64_t object_bytes, uint32_t thread, uint32_t threads) {
   const uint64_t objects = bytes / object_bytes / threads;
-  return {memory.base() + thread * objects * object_bytes, objects};
+  return {memory + thread * objects * object_bytes, objects};
 }
 
 }  // namespace
 
 Status RunPlainCopyLoop(const PlainCopyLoopOptions& options, PlainCopyLoopResult* result) {
   const uint64_t least = options.object_bytes * options.threads;
+  if (options.source == nullptr) return Status::InvalidArgument("source is empty");
   if (options.object_bytes == 0 || options.threads == 0) return Status::OutOfRange("objectBytes and threads must be at least 1");
   if (std::min({options.source_bytes, options.l1_bytes, options.l2_bytes}) < least)
     return Status::OutOfRange("each ring must hold one object per thread, " + std::to_string(least) + " bytes");
 
-  MemoryReservation source;
   MemoryReservation l1;
   MemoryReservation l2;
-  for (const auto& [bytes, memory] : {std::pair{options.source_bytes, &source}, std::pair{options.l1_bytes, &l1}, std::pair{options.l2_bytes, &l2}}) {
+  for (const auto& [bytes, memory] : {std::pair{options.l1_bytes, &l1}, std::pair{options.l2_bytes, &l2}}) {
     const Status status = OpenTouched(bytes, memory);
     if (!status.ok()) return status;
   }
@@ -54,9 +56,9 @@ Status RunPlainCopyLoop(const PlainCopyLoopOptions& options, PlainCopyLoopResult
   std::atomic<uint32_t> checksums{0};
   const auto work = [&](uint32_t thread) {
     const uint64_t bytes = options.object_bytes;
-    const Ring from = PartOf(source, options.source_bytes, bytes, thread, options.threads);
-    const Ring slots = PartOf(l1, options.l1_bytes, bytes, thread, options.threads);
-    const Ring store = PartOf(l2, options.l2_bytes, bytes, thread, options.threads);
+    const auto from = PartOf(options.source, options.source_bytes, bytes, thread, options.threads);
+    const auto slots = PartOf(l1.base(), options.l1_bytes, bytes, thread, options.threads);
+    const auto store = PartOf(l2.base(), options.l2_bytes, bytes, thread, options.threads);
     uint32_t folded = 0;
     for (uint64_t index = thread; index < options.objects; index += options.threads) {
       uint8_t* slot = slots.At(index / options.threads, bytes);

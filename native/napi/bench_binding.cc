@@ -13,7 +13,9 @@ Napi::Value PlainCopyLoopOf(const Napi::CallbackInfo& info) {
   PlainCopyLoopOptions options;
   options.objects = IntegerOption(given, "objects", 1, kMost, 0);
   options.object_bytes = IntegerOption(given, "objectBytes", 1, kMost, 0);
-  options.source_bytes = IntegerOption(given, "sourceBytes", 1, kMost, 0);
+  const auto source = Uint8ArrayArgument(given.Get("source"), "source");
+  options.source = source.data;
+  options.source_bytes = source.length;
   options.l1_bytes = IntegerOption(given, "l1Bytes", 1, kMost, 0);
   options.l2_bytes = IntegerOption(given, "l2Bytes", 1, kMost, 0);
   options.threads = static_cast<uint32_t>(IntegerOption(given, "threads", 1, 1024, 0));

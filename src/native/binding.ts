@@ -339,7 +339,8 @@ export interface NativeBinding {
   plainCopyLoop(options: {
     readonly objects: number;
     readonly objectBytes: number;
-    readonly sourceBytes: number;
+    /** Engine memory that the objects are copied from. */
+    readonly source: Uint8Array;
     readonly l1Bytes: number;
     readonly l2Bytes: number;
     readonly threads: number;

@@ -60,7 +60,7 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
       copyThreads: threads,
       policies: "eviction noop, store skip_l1",
       store: `mock, mock_bandwidth_gb ${bandwidthGb}, LRU`,
-      plainLoop: "the same copies and crc32c in C++ on as many threads, memory touched before; rounds alternate with ours, ratios are medians over rounds",
+      plainLoop: "the same copies and crc32c in C++ on as many threads, from the same engine memory, memory touched before; rounds alternate with ours, ratios are medians over rounds",
       setups: setups.map(({ name, l1Bytes, mockGb, windowObjects, writers, objects, rounds }) => ({ name, l1Bytes, mockGb, windowObjects, writers, bytes: objects * objectBytes, rounds })),
     },
     ok,
@@ -102,7 +102,7 @@ async function measure(setup: Setup, options: BenchOptions): Promise<Measured> {
       const seconds = storage.runtime.binding.plainCopyLoop({
         objects: perRound,
         objectBytes,
-        sourceBytes: engineBlocks * objectBytes,
+        source: engine.memory,
         l1Bytes: setup.l1Bytes,
         l2Bytes: setup.mockGb * GiB,
         threads,

@@ -9,17 +9,18 @@ import type { Arena, EngineMemory } from "../../workload/engine-memory.ts";
 export class DeviceEngine implements EngineMemory {
   readonly blockBytes: number;
   readonly blockCount: number;
-  readonly #memory: Uint8Array;
+  /** All blocks, one after the other. */
+  readonly memory: Uint8Array;
   readonly #device: Device;
   readonly #layout: DeviceLayout;
 
   constructor(runtime: NativeRuntime, blockBytes: number, blockCount: number) {
     this.blockBytes = blockBytes;
     this.blockCount = blockCount;
-    this.#memory = new Uint8Array(new SharedArrayBuffer(blockBytes * blockCount));
+    this.memory = new Uint8Array(new SharedArrayBuffer(blockBytes * blockCount));
     this.#device = openDevice({ kind: "cpu", runtime });
     this.#layout = this.#device.registerLayout({
-      regions: [{ memory: this.#memory }],
+      regions: [{ memory: this.memory }],
       layers: 1,
       planes: 1,
       heads: 1,
@@ -36,7 +37,7 @@ export class DeviceEngine implements EngineMemory {
   }
 
   words(block: number): Uint32Array {
-    return new Uint32Array(this.#memory.buffer, this.#memory.byteOffset + block * this.blockBytes, this.blockBytes / 4);
+    return new Uint32Array(this.memory.buffer, this.memory.byteOffset + block * this.blockBytes, this.blockBytes / 4);
   }
 
   gather(arena: Arena, refs: Uint32Array, blocks: Int32Array): Promise<void> {
