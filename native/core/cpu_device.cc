@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "crc32c.h"
+#include "memory_copy.h"
 #include "strided_copy.h"
 
 namespace kvferry {
@@ -30,6 +31,7 @@ class CpuDevice::CopyJob final : public Job {
         skip_tokens_(skip_tokens),
         parts_(parts),
         operation_(std::move(operation)),
+        writes_(arena_->capacity_bytes() <= CacheResidentBytes() ? ImageWrites::kCached : ImageWrites::kStreamed),
         crcs_(views_.size() * parts),
         parts_left_(new std::atomic<uint32_t>[views_.size()]),
         cancelled_(new std::atomic<bool>[views_.size()]) {
@@ -47,7 +49,7 @@ class CpuDevice::CopyJob final : public Job {
     const int32_t* ids = block_ids_.data() + size_t{slot} * layout.blocks_per_object();
     const TileRange tiles = PartTiles(item % parts_);
     if (gather_) {
-      crcs_[item] = GatherTiles(layout, ids, tiles, views_[slot].data);
+      crcs_[item] = GatherTiles(layout, ids, tiles, views_[slot].data, writes_);
     } else {
       ScatterTiles(layout, ids, slot == 0 ? skip_tokens_ : 0, tiles, views_[slot].data);
     }
@@ -90,6 +92,7 @@ class CpuDevice::CopyJob final : public Job {
   const uint32_t skip_tokens_;
   const uint32_t parts_;
   const std::shared_ptr<Operation> operation_;
+  const ImageWrites writes_;
   std::vector<uint32_t> crcs_;
   std::unique_ptr<std::atomic<uint32_t>[]> parts_left_;
   std::unique_ptr<std::atomic<bool>[]> cancelled_;

@@ -1,5 +1,7 @@
 #include "memory_copy.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -89,6 +91,29 @@ uint32_t StreamBytesCrc32c(void* target, const void* source, size_t bytes, uint3
     bytes -= piece;
   }
   return crc;
+}
+
+uint32_t CacheBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept {
+  auto* to = static_cast<uint8_t*>(target);
+  const auto* from = static_cast<const uint8_t*>(source);
+  while (bytes > 0) {
+    const size_t piece = std::min(bytes, kChecksumPiece);
+    crc = Crc32cExtend(crc, from, piece);
+    std::memcpy(to, from, piece);
+    to += piece;
+    from += piece;
+    bytes -= piece;
+  }
+  return crc;
+}
+
+uint64_t CacheResidentBytes() noexcept {
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  static const long known = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return known > 0 ? static_cast<uint64_t>(known) / 4 : 0;
+#else
+  return 0;
+#endif
 }
 
 void CopyBytes(void* target, const void* source, size_t bytes) noexcept {

@@ -28,6 +28,12 @@ void StreamBytes(void* target, const void* source, size_t bytes) noexcept;
 void StreamFence() noexcept;
 /// StreamBytes that also extends `crc`.
 uint32_t StreamBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept;
+/// The same through the cache, for targets that are small enough to be found there by their next reader.
+uint32_t CacheBytesCrc32c(void* target, const void* source, size_t bytes, uint32_t crc) noexcept;
+
+/// Memory of at most so many bytes stays in the last-level cache while it is used over and over: a quarter of that cache, for it is
+/// shared with everything else. 0 where its size is not known.
+uint64_t CacheResidentBytes() noexcept;
 
 }  // namespace kvferry
 

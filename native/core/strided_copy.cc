@@ -77,18 +77,19 @@ TileShape ShapeOf(const KvLayout& layout) {
   return {nullptr, spec.token_stride, spec.head_stride, 0, spec.heads, spec.head_bytes};
 }
 
-uint32_t GatherRun(uint8_t* target, const uint8_t* source, uint64_t bytes, uint32_t crc) noexcept {
+uint32_t GatherRun(uint8_t* target, const uint8_t* source, uint64_t bytes, ImageWrites writes, uint32_t crc) noexcept {
+  if (writes == ImageWrites::kCached) return CacheBytesCrc32c(target, source, bytes, crc);
   if (bytes >= kStreamRunBytes) return StreamBytesCrc32c(target, source, bytes, crc);
   crc = Crc32cExtend(crc, source, bytes);
   std::memcpy(target, source, bytes);
   return crc;
 }
 
-uint32_t GatherZeros(uint8_t* target, uint64_t bytes, uint32_t crc) noexcept {
+uint32_t GatherZeros(uint8_t* target, uint64_t bytes, ImageWrites writes, uint32_t crc) noexcept {
   alignas(64) static constexpr uint8_t kZeros[kStagingBytes] = {};
   while (bytes > 0) {
     const uint64_t part = std::min<uint64_t>(bytes, kStagingBytes);
-    crc = GatherRun(target, kZeros, part, crc);
+    crc = GatherRun(target, kZeros, part, writes, crc);
     target += part;
     bytes -= part;
   }
@@ -97,7 +98,7 @@ uint32_t GatherZeros(uint8_t* target, uint64_t bytes, uint32_t crc) noexcept {
 
 }  // namespace
 
-uint32_t GatherTiles(const KvLayout& layout, const int32_t* block_ids, TileRange tiles, uint8_t* image) noexcept {
+uint32_t GatherTiles(const KvLayout& layout, const int32_t* block_ids, TileRange tiles, uint8_t* image, ImageWrites writes) noexcept {
   alignas(64) uint8_t staging[kStagingBytes];
   const uint64_t token_bytes = layout.token_bytes();
   TileShape tile = ShapeOf(layout);
@@ -106,11 +107,11 @@ uint32_t GatherTiles(const KvLayout& layout, const int32_t* block_ids, TileRange
   ForEachPiece(layout, block_ids, 0, tiles, CopyCapabilities{}, [&](const CopyPiece& piece) {
     uint8_t* target = image + piece.image_offset;
     if (piece.null) {
-      crc = GatherZeros(target, piece.bytes, crc);
+      crc = GatherZeros(target, piece.bytes, writes, crc);
       return;
     }
     if (piece.tokens == 0) {
-      crc = GatherRun(target, HostPointer(piece.address), piece.bytes, crc);
+      crc = GatherRun(target, HostPointer(piece.address), piece.bytes, writes, crc);
       return;
     }
     const uint32_t tokens_at_once = static_cast<uint32_t>(std::max<uint64_t>(1, kStagingBytes / token_bytes));
@@ -120,7 +121,7 @@ uint32_t GatherTiles(const KvLayout& layout, const int32_t* block_ids, TileRange
       const uint64_t bytes = tile.tokens * token_bytes;
       if (bytes <= kStagingBytes) {
         packer.pack(tile, staging);
-        crc = GatherRun(target, staging, bytes, crc);
+        crc = GatherRun(target, staging, bytes, writes, crc);
       } else {
         // One token is larger than the staging memory.
         packer.pack(tile, target);

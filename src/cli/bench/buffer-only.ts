@@ -37,9 +37,9 @@ interface Setup {
 
 export async function run(options: BenchOptions): Promise<BenchReport> {
   const setups: readonly Setup[] = [
-    { name: "large", l1Bytes: GiB, mockGb: 1, windowObjects: 16, writers: 4, objects: (options.quick ? 2 : 64) * 512, rounds: options.quick ? 1 : 4 },
+    { name: "large", l1Bytes: GiB, mockGb: 1, windowObjects: 16, writers: 4, objects: (options.quick ? 2 : 64) * 512, rounds: options.quick ? 1 : 8 },
     // The configuration that the project began with: an L1 of 15 such objects.
-    { name: "seed", l1Bytes: Math.floor(0.03 * GiB), mockGb: 1, windowObjects: 5, writers: 2, objects: (options.quick ? 1 : 16) * 512, rounds: options.quick ? 1 : 2 },
+    { name: "seed", l1Bytes: Math.floor(0.03 * GiB), mockGb: 1, windowObjects: 5, writers: 2, objects: (options.quick ? 1 : 32) * 512, rounds: options.quick ? 1 : 8 },
   ];
   const figures: Record<string, unknown> = {};
   const ratios: Record<string, number> = {};

@@ -35,6 +35,7 @@ export function storageConfig(flags: ReplayFlags, temporary: string | undefined)
   const limitBytes = memoryLimitBytes();
   const largestGb = Math.floor((100 * largestL1Bytes(limitBytes)) / GiB) / 100;
   if (sizeBytes > largestL1Bytes(limitBytes)) throw new UsageError(`--l1-size-gb must be at most ${largestGb} here (memory limit ${formatBytes(limitBytes)}, of which the rest of the process needs a part), got ${sizeGb}`);
+  const otherProcessors = Math.max(1, availableParallelism() - 1);
   // The temporary directory goes away in a moment: it may use what a store that stays must leave free.
   const adapters = temporary === undefined ? (flags.l2Adapter ?? []) : [{ type: "fs", base_path: temporary, min_free_gb: 0.25, min_free_percent: 0, min_free_inodes_percent: 1 }];
   return {
@@ -47,8 +48,8 @@ export function storageConfig(flags: ReplayFlags, temporary: string | undefined)
       storePressure: "wait",
       adapters: adapters as NonNullable<StorageConfigInput["l2"]>["adapters"],
     },
-    // One processor is left to JavaScript, which fills and compares payload: else it waits for copies and copies for it.
-    engine: { copyThreads: Math.max(1, Math.min(2, availableParallelism() - 1)) },
+    // One processor is left to JavaScript, which fills and compares payload: else it waits for copies and files, and they for it.
+    engine: { copyThreads: Math.min(2, otherProcessors), fileThreads: Math.min(8, otherProcessors) },
   };
 }
 
