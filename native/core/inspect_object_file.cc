@@ -15,48 +15,34 @@ namespace {
 constexpr uint64_t kReadBytes = uint64_t{1} << 20;
 
 /// All of `count` bytes at `offset`; a sentence when they are not there.
-std::string ReadAll(int file, uint8_t* bytes, uint64_t count, uint64_t offset) {
+std::string ReadAll(const SystemCalls& calls, int file, uint8_t* bytes, uint64_t count, uint64_t offset) {
   FileTransfer transfer;
   transfer.file = file;
   transfer.pieces[0] = {bytes, count};
   transfer.offset = offset;
-  const int32_t result = TransferNow(*KernelCalls(), transfer);
+  const int32_t result = TransferNow(calls, transfer);
   if (result == 0) return "";
   return result == kEndOfFile ? "it ended while it was being read" : std::string(strerror(-result)) + " from reading it";
 }
 
-std::string ProblemOfPayload(int file, const ObjectHeader& header) {
+std::string ProblemOfPayload(const SystemCalls& calls, int file, const ObjectHeader& header) {
   std::vector<uint8_t> buffer(std::min(kReadBytes, PaddedBytes(header.payload_bytes)));
   uint32_t crc = 0;
   for (uint64_t done = 0; done < PaddedBytes(header.payload_bytes);) {
     const uint64_t part = std::min<uint64_t>(buffer.size(), PaddedBytes(header.payload_bytes) - done);
-    if (std::string problem = ReadAll(file, buffer.data(), part, kObjectPageBytes + done); !problem.empty()) return problem;
+    if (std::string problem = ReadAll(calls, file, buffer.data(), part, kObjectPageBytes + done); !problem.empty()) return problem;
     crc = Crc32cExtend(crc, buffer.data(), part);
     done += part;
   }
   return crc == header.padded_crc ? "" : "the payload does not match its checksum";
 }
 
-/// An intact object under the name of another key is as lost as a damaged one.
-std::string ProblemOfName(const std::string& path, const ObjectHeader& header) {
-  const size_t slash = path.rfind('/');
-  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  FileIdentity named;
-  if (!ParseObjectName(name.c_str(), &named) || named == IdentityOf(header.key)) return "";
-  return "it holds another key's object; this key's file is named " + ObjectName(IdentityOf(header.key).data());
-}
-
 }  // namespace
 
-ObjectFileReport InspectObjectFile(const std::string& path) {
+ObjectFileReport InspectOpenFile(const SystemCalls& calls, int file) {
   ObjectFileReport report;
-  FileHandle file(KernelCalls()->open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0));
-  if (file.get() < 0) {
-    report.problem = std::string(strerror(-file.get())) + " from opening it";
-    return report;
-  }
   struct stat status;
-  if (fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
     report.problem = "it is not a regular file";
     return report;
   }
@@ -66,14 +52,30 @@ ObjectFileReport InspectObjectFile(const std::string& path) {
     return report;
   }
   std::vector<uint8_t> page(kObjectPageBytes);
-  report.problem = ReadAll(file.get(), page.data(), kObjectPageBytes, 0);
+  report.problem = ReadAll(calls, file, page.data(), kObjectPageBytes, 0);
   if (!report.problem.empty() || DecodeHeader(page.data(), &report.header, &report.problem) != HeaderState::kIntact) return report;
   if (report.file_bytes != ObjectFileBytes(report.header.payload_bytes)) {
     report.problem = "it has " + std::to_string(report.file_bytes) + " bytes; its header promises " + std::to_string(ObjectFileBytes(report.header.payload_bytes));
     return report;
   }
-  report.problem = ProblemOfPayload(file.get(), report.header);
-  if (report.problem.empty()) report.problem = ProblemOfName(path, report.header);
+  report.problem = ProblemOfPayload(calls, file, report.header);
+  return report;
+}
+
+ObjectFileReport InspectObjectFile(const std::string& path) {
+  FileHandle file(KernelCalls()->open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0));
+  if (file.get() < 0) {
+    ObjectFileReport report;
+    report.problem = std::string(strerror(-file.get())) + " from opening it";
+    return report;
+  }
+  ObjectFileReport report = InspectOpenFile(*KernelCalls(), file.get());
+  // An intact object under the name of another key is as lost as a damaged one.
+  const size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  FileIdentity named;
+  if (report.problem.empty() && ParseObjectName(name.c_str(), &named) && named != IdentityOf(report.header.key))
+    report.problem = "it holds another key's object; this key's file is named " + ObjectName(IdentityOf(report.header.key).data());
   return report;
 }
 

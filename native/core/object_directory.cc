@@ -212,7 +212,7 @@ int ObjectDirectory::PublishFirst(const std::string& temporary, const std::strin
   return calls_.rename_at(base_.get(), temporary.c_str(), base_.get(), object.c_str(), 0);
 }
 
-int ObjectDirectory::Publish(const std::string& name, const FileIdentity& identity, uint64_t file_bytes) {
+int ObjectDirectory::Publish(const std::string& name, const FileIdentity& identity, uint64_t file_bytes, bool replace) {
   const std::string temporary = std::string(kTemporaryDirectory) + "/" + name;
   const std::string object = ObjectPath(identity.data());
   int result = PublishFirst(temporary, object);
@@ -221,7 +221,7 @@ int ObjectDirectory::Publish(const std::string& name, const FileIdentity& identi
     if (result == 0) result = PublishFirst(temporary, object);
   }
   if (result == -EEXIST) {
-    result = CheckPublished(identity, file_bytes);
+    result = replace ? 0 : CheckPublished(identity, file_bytes);
     if (result == 0) result = calls_.rename_at(base_.get(), temporary.c_str(), base_.get(), object.c_str(), 0);
   }
   if (result != 0) {
@@ -269,6 +269,10 @@ int ObjectDirectory::OpenObject(const FileIdentity& identity, FileHandle* file, 
   if (!S_ISREG(status.st_mode)) return item_status::kCorrupt;
   *file_bytes = static_cast<uint64_t>(status.st_size);
   return 0;
+}
+
+int ObjectDirectory::OpenForInspection(const FileIdentity& identity) {
+  return calls_.open_at(base_.get(), ObjectPath(identity.data()).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
 }
 
 int ObjectDirectory::Remove(const uint8_t* identity) {

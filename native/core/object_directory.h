@@ -5,7 +5,7 @@
 //
 // A file appears under objects/ only when it is complete, by one atomic step that never replaces another file: a rename that
 // refuses to replace, or a link where the file system has no such rename. The first writer of a key wins. The one exception is
-// a published file of the wrong size: it can never be loaded, so the next writer takes its place.
+// a damaged file (of the wrong size, or as a writer found by reading it): it can never be loaded, so the next writer takes its place.
 //
 // A directory has one owner at a time, which the fs adapter's lock sees to; so a temporary file of no live instance of this
 // process is a dead writer's. Were the lock to fail, a writer would find its file gone and report a failed store, no more.
@@ -72,8 +72,8 @@ class ObjectDirectory {
   int OpenTemporary(std::string* name, FileHandle* file);
   void RemoveTemporary(const std::string& name);
   /// Makes a complete temporary file the object `identity`. The temporary name is gone afterwards, whatever the answer:
-  /// 0, kAlreadyPresent or -errno.
-  int Publish(const std::string& name, const FileIdentity& identity, uint64_t file_bytes);
+  /// 0, kAlreadyPresent or -errno. With `replace`, whatever lies under the object's name gives way.
+  int Publish(const std::string& name, const FileIdentity& identity, uint64_t file_bytes, bool replace = false);
   /// kAlreadyPresent when a file of this size is published, else 0.
   int CheckPublished(const FileIdentity& identity, uint64_t file_bytes);
   /// Flushes a written file when the directory was opened with fsync. 0 or -errno.
@@ -81,6 +81,8 @@ class ObjectDirectory {
 
   /// 0, kMissing, kCorrupt (not a regular file) or -errno.
   int OpenObject(const FileIdentity& identity, FileHandle* file, uint64_t* file_bytes);
+  /// A descriptor to read the file under the object's name, whatever it is, without O_DIRECT; or -errno.
+  int OpenForInspection(const FileIdentity& identity);
   /// 0, kMissing or -errno.
   int Remove(const uint8_t* identity);
   /// Rows of the first-level directories first..first+count-1; with shard 0, dead writers' temporary files are deleted.

@@ -88,7 +88,8 @@ class ObjectFiles::StoreTask final : public SlotTask {
 
   bool Prepare(FileTransfer* transfer) override {
     status_ = directory_->CheckPublished(identity_, ObjectFileBytes(view_.bytes));
-    if (status_ != 0) return false;
+    if (status_ != 0 && IsPublished()) return false;
+    replace_ = status_ != 0;
     status_ = directory_->OpenTemporary(&temporary_, &file_);
     if (status_ != 0) return false;
     if (!Describe(true, transfer)) {
@@ -116,7 +117,7 @@ class ObjectFiles::StoreTask final : public SlotTask {
     const int closed = file_.Close();
     if (result == 0) result = closed;
     if (result == 0) {
-      status_ = directory_->Publish(temporary_, identity_, ObjectFileBytes(view_.bytes));
+      status_ = directory_->Publish(temporary_, identity_, ObjectFileBytes(view_.bytes), replace_);
     } else {
       directory_->RemoveTemporary(temporary_);
       status_ = result;
@@ -124,8 +125,19 @@ class ObjectFiles::StoreTask final : public SlotTask {
   }
 
  private:
+  /// Whether the file of the right size under this name is the object. It is read as a whole: whoever stores a key that is there
+  /// already does not know the file, and what is damaged must not be answered as present.
+  bool IsPublished() const {
+    FileHandle published(directory_->OpenForInspection(identity_));
+    if (published.get() < 0) return false;
+    const ObjectFileReport report = InspectOpenFile(directory_->calls(), published.get());
+    return report.problem.empty() && report.header.key == key_ && report.header.payload_bytes == view_.bytes;
+  }
+
   const std::shared_ptr<const Namespace> name_;
   std::string temporary_;
+  /// A damaged file lies under the name.
+  bool replace_ = false;
 };
 
 class ObjectFiles::LoadTask final : public SlotTask {

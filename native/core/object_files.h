@@ -38,7 +38,10 @@ struct ObjectFileReport {
   uint64_t file_bytes = 0;
 };
 
-/// Reads and verifies one file of any directory, without engine or lock. Synchronous.
+/// Reads and verifies an open file, whatever its name. Synchronous; `file` must not be open with O_DIRECT.
+ObjectFileReport InspectOpenFile(const SystemCalls& calls, int file);
+
+/// Reads and verifies one file of any directory, its name included, without engine or lock. Synchronous.
 ObjectFileReport InspectObjectFile(const std::string& path);
 
 class ObjectFiles {

@@ -76,8 +76,17 @@ export class ObjectRoom {
     return statuses;
   }
 
-  /** Removes objects in state present, others are left alone. 1 per id that was there and is gone. */
-  async remove(ids: Uint32Array, reason: string): Promise<Uint8Array> {
+  /** Removes objects in state present, others are left alone. What cannot be removed stays. 1 per id that was there and is gone. */
+  remove(ids: Uint32Array, reason: string): Promise<Uint8Array> {
+    return this.#take(ids, reason, true);
+  }
+
+  /** As remove, for objects that are no objects any more: the index forgets them even where their bytes cannot be removed. */
+  async forget(ids: Uint32Array, reason: string): Promise<void> {
+    await this.#take(ids, reason, false);
+  }
+
+  async #take(ids: Uint32Array, reason: string, keepsFailed: boolean): Promise<Uint8Array> {
     const gone = new Uint8Array(ids.length);
     const chosen: number[] = [];
     const seen = new Set<number>();
@@ -91,7 +100,7 @@ export class ObjectRoom {
     // A user's policy that throws does so before anything has changed.
     this.#index.policy.onKeysRemoved(victims);
     for (const id of victims) this.#index.advance(id, EntryState.present, EntryState.removing);
-    const removal = this.#runRemoval(victims, reason);
+    const removal = this.#runRemoval(victims, reason, keepsFailed);
     const settled = removal.then(() => {});
     for (const id of victims) this.#busy.set(id, settled);
     this.#removing.add(settled);
@@ -275,7 +284,7 @@ export class ObjectRoom {
     this.#refused(over.bytes > 0 ? over.reason : "objects", 1);
   }
 
-  async #runRemoval(ids: Uint32Array, reason: string): Promise<Uint8Array> {
+  async #runRemoval(ids: Uint32Array, reason: string, keepsFailed: boolean): Promise<Uint8Array> {
     const gone = await this.#place.remove(ids);
     const kept: number[] = [];
     let bytes = 0;
@@ -285,7 +294,8 @@ export class ObjectRoom {
         bytes += this.#index.footprintBytes(id);
         objects++;
         this.#leave(id);
-      } else {
+      } else if (!keepsFailed) this.#leave(id);
+      else {
         this.#index.advance(id, EntryState.removing, EntryState.present);
         this.#busy.delete(id);
         kept.push(id);

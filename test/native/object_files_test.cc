@@ -245,6 +245,34 @@ TEST_P(ObjectFilesTest, ATruncatedObjectIsRepairedByTheNextStore) {
   EXPECT_EQ(FilesBelow(folder_.path + "/tmp"), 0u);
 }
 
+// A store that believes a damaged file of the right size is told "present", and the object can never be loaded.
+TEST_P(ObjectFilesTest, ADamagedObjectOfTheRightSizeIsReplacedByTheNextStore) {
+  Store store(folder_.path, Engine(), Files());
+  const std::vector<uint8_t> bytes = Pattern(3000000, 3);
+  ASSERT_EQ(store.Put(Record(1), bytes), 0);
+  ASSERT_EQ(store.Put(Record(2), bytes), 0);
+  const std::string path = folder_.path + "/" + store.PathOf(Record(1));
+  const uint64_t size = fs::file_size(path);
+  for (uint64_t offset : {uint64_t{0}, uint64_t{16}, uint64_t{4095}, uint64_t{4096}, size / 2, size - 1}) {
+    {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(static_cast<std::streamoff>(offset));
+      const char byte = static_cast<char>(file.get() ^ 4);
+      file.seekp(static_cast<std::streamoff>(offset));
+      file.put(byte);
+    }
+    EXPECT_EQ(store.Put(Record(1), bytes), 0) << "byte " << offset;
+    EXPECT_EQ(store.Put(Record(1), bytes), item_status::kAlreadyPresent);
+    std::vector<uint8_t> got;
+    EXPECT_EQ(store.Get(Record(1), bytes.size(), &got), 0);
+    EXPECT_TRUE(got == bytes);
+  }
+  fs::copy_file(folder_.path + "/" + store.PathOf(Record(2)), path, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(store.Put(Record(1), bytes), 0) << "another key's object";
+  EXPECT_EQ(store.Get(Record(1), bytes.size()), 0);
+  EXPECT_EQ(FilesBelow(folder_.path + "/tmp"), 0u);
+}
+
 TEST_P(ObjectFilesTest, AnObjectUnderAnotherKeysNameIsForeign) {
   Store store(folder_.path, Engine(), Files());
   ASSERT_EQ(store.Put(Record(1), Pattern(20000, 1)), 0);

@@ -1,4 +1,5 @@
 /** Loads, and what they tell about the index: used, found before the scan did, damaged, or gone. */
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 
 import { ItemStatus } from "../../native/binding.ts";
@@ -90,7 +91,7 @@ export class Loader {
   }
 
   async #learn(results: Int32Array, window: Window): Promise<void> {
-    const { index, files, watch, room, problems, scanner } = this.#parts;
+    const { index, files, watch, problems, scanner } = this.#parts;
     const current = index.find(window.identities);
     const generations = this.#generationsOf(current);
     const used: number[] = [];
@@ -99,13 +100,13 @@ export class Loader {
     const found: number[] = [];
     results.forEach((result, position) => {
       const id = current[position];
-      // The entry may have been removed and made again while the load ran: what it found then says nothing about what is there now.
-      const same = id !== 0 && id === window.ids[position] && generations[position] === window.generations[position] && index.state(id) === EntryState.present;
-      if (result === ItemStatus.ok) (same ? used : found).push(same ? id : position);
-      else if (isDamage(result)) {
+      if (result === ItemStatus.ok) {
+        if (this.#isSame(window, position, id, generations[position])) used.push(id);
+        else found.push(position);
+      } else if (isDamage(result)) {
         files.damaged(result);
-        if (same || id === 0 || this.#isStillDamaged(window, position)) damaged.push(position);
-      } else if (result === ItemStatus.missing && same) vanished.push(id);
+        damaged.push(position);
+      } else if (result === ItemStatus.missing) vanished.push(position);
       else if (result < 0) files.failed("load", result);
     });
     if (used.length > 0) {
@@ -114,15 +115,54 @@ export class Loader {
       problems.clear("load");
     }
     if (found.length > 0) this.#adopt(found, window);
-    if (vanished.length > 0 || results.some((result) => result < 0)) await watch.check();
-    if (vanished.length > 0 && !watch.gone) await room.remove(Uint32Array.from(vanished), "vanished");
-    if (damaged.length > 0) await this.#removeDamaged(damaged, current, window.identities);
+    if (vanished.some((position) => current[position] !== 0) || results.some((result) => result < 0)) await watch.check();
+    if (!watch.gone) await this.#forget(vanished, window, "vanished");
+    await this.#forget(damaged, window, "damaged");
   }
 
-  /** For the rare entry that a scan or a store made while the load ran: only the file itself can say whose damage that was. */
-  #isStillDamaged(window: Window, position: number): boolean {
+  /** True when the entry is the one that the load started from: then what the load found is what lies under it. */
+  #isSame(window: Window, position: number, id: number, generation: number): boolean {
+    return id !== 0 && id === window.ids[position] && generation === window.generations[position] && this.#parts.index.state(id) === EntryState.present;
+  }
+
+  /**
+   * Takes objects that are gone or damaged out of the index, and what is left of their files out of the directory, so that the next store
+   * mends them. Decided and begun in one step, on entries looked up now: entries come and go while a load or a look at the directory is
+   * awaited. Until its file is gone a damaged object has an entry in state removing, whether the index knew it or not; else a scan that
+   * read the directory before, or a store that finds the name taken, would make a complete object of it.
+   */
+  async #forget(positions: readonly number[], window: Window, reason: "vanished" | "damaged"): Promise<void> {
+    if (positions.length === 0) return;
+    const { index, files, room, scanner } = this.#parts;
+    const { keys, sizes } = window.part;
+    const identities = pickRecords(window.identities, identityBytes, positions);
+    const ids = index.intern(identities);
+    const generations = this.#generationsOf(ids);
+    const lost: number[] = [];
+    const returned: number[] = [];
+    positions.forEach((position, row) => {
+      const id = ids[row];
+      const state = index.state(id);
+      const known = state === EntryState.present && (this.#isSame(window, position, id, generations[row]) || this.#look(window, position) !== "intact");
+      const unknown = state === EntryState.absent && reason === "damaged" && this.#look(window, position) === "damaged";
+      if (unknown) index.enter(id, EntryState.present, keys.namespaceId(position), files.native.fileBytesFor(sizes[position]));
+      else returned.push(id);
+      if (!known && !unknown) return;
+      lost.push(id);
+      scanner.noteLost(identities, row);
+    });
+    const forgotten = room.forget(Uint32Array.from(lost), reason);
+    index.release(returned);
+    await forgotten;
+  }
+
+  /** For the rare entry that a scan or a store made while the load ran: only the file itself can say what lies there now. */
+  #look(window: Window, position: number): "gone" | "damaged" | "intact" {
     const identity = window.identities.subarray(position * identityBytes, (position + 1) * identityBytes);
-    return !this.#parts.context.native.binding.inspectObjectFile(join(this.#parts.basePath, objectPath(identity))).intact;
+    const path = join(this.#parts.basePath, objectPath(identity));
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return "gone";
+    const { intact, payloadBytes } = this.#parts.context.native.binding.inspectObjectFile(path);
+    return intact && payloadBytes === window.part.sizes[position] ? "intact" : "damaged";
   }
 
   /** Enters objects that a load found before the scan did. */
@@ -133,7 +173,8 @@ export class Loader {
     const returned: number[] = [];
     const created: number[] = [];
     ids.forEach((id, row) => {
-      if (index.state(id) !== EntryState.absent) {
+      // What was removed while the load read it is no object any more.
+      if (index.state(id) !== EntryState.absent || scanner.wasRemoved(window.identities, positions[row])) {
         returned.push(id);
         return;
       }
@@ -144,16 +185,5 @@ export class Loader {
     index.release(returned);
     if (created.length > 0) index.policy.onKeysCreated(Uint32Array.from(created));
     scanner.noteUsed(created);
-  }
-
-  /** Damaged files go, so that the next store repairs them. */
-  async #removeDamaged(positions: readonly number[], ids: Uint32Array, identities: Uint8Array): Promise<void> {
-    const { room, files, scanner } = this.#parts;
-    const known = positions.filter((position) => ids[position] !== 0);
-    await room.remove(Uint32Array.from(known, (position) => ids[position]), "damaged");
-    const unknown = positions.filter((position) => ids[position] === 0);
-    if (unknown.length === 0) return;
-    const unknownIdentities = pickRecords(identities, identityBytes, unknown);
-    scanner.noteRemoved(unknownIdentities, await files.remove(unknownIdentities));
   }
 }

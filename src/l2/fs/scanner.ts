@@ -22,7 +22,7 @@ export class Scanner {
   readonly #native: NativeRuntime;
   readonly #index: ObjectIndex;
   readonly #names: ObjectNames;
-  /** Files removed while a scan runs: a row that was read before its file went must not come back as an object. */
+  /** Files removed or found damaged while a scan runs: a row that was read before must not come back as an object. */
   readonly #removed = new Set<string>();
   /** Ids created or used while a scan runs: younger than everything it finds. */
   readonly #used = new Set<number>();
@@ -47,7 +47,17 @@ export class Scanner {
   noteRemoved(identities: Uint8Array, gone: Uint8Array): void {
     if (!this.#running) return;
     for (let index = 0; index < gone.length; index++)
-      if (gone[index] === 1) this.#removed.add(toHex(identities.subarray(index * identityBytes, (index + 1) * identityBytes)));
+      if (gone[index] === 1) this.noteLost(identities, index);
+  }
+
+  /** Tells of a file that is no object, whether it can be removed or not: `identities[row]`. */
+  noteLost(identities: Uint8Array, row: number): void {
+    if (this.#running) this.#removed.add(identityHex(identities, row));
+  }
+
+  /** True when the scan that runs has been told that this file is no object any more. */
+  wasRemoved(identities: Uint8Array, row: number): boolean {
+    return this.#removed.size > 0 && this.#removed.has(identityHex(identities, row));
   }
 
   /** Tells of ids that were created or used. */
@@ -95,7 +105,7 @@ export class Scanner {
       for (let row = 0; row < ids.length; row++) {
         const id = ids[row];
         if (seen !== undefined && id < seen.length) seen[id] = 1;
-        if (index.state(id) !== EntryState.absent || this.#wasRemoved(slice, row)) {
+        if (index.state(id) !== EntryState.absent || this.wasRemoved(slice, row)) {
           returned.push(id);
           continue;
         }
@@ -105,10 +115,6 @@ export class Scanner {
       index.release(returned);
       await breathe();
     }
-  }
-
-  #wasRemoved(identities: Uint8Array, row: number): boolean {
-    return this.#removed.size > 0 && this.#removed.has(toHex(identities.subarray(row * identityBytes, (row + 1) * identityBytes)));
   }
 
   /** Gives the found objects to the policy, oldest first, and then what was used meanwhile. */
@@ -131,6 +137,10 @@ export class Scanner {
       if (seen[id] === 0 && !this.#used.has(id) && this.#index.state(id) === EntryState.present) missing.push(id);
     return Uint32Array.from(missing);
   }
+}
+
+function identityHex(identities: Uint8Array, row: number): string {
+  return toHex(identities.subarray(row * identityBytes, (row + 1) * identityBytes));
 }
 
 function breathe(): Promise<void> {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { KeyBatch } from "../../../src/keys/key-batch.ts";
-import { Harness } from "../../../src/l2/conformance/harness.ts";
+import { Harness, type TestContext } from "../../../src/l2/conformance/harness.ts";
 import type { L2Adapter } from "../../../src/l2/contract.ts";
 import type { FsAdapter } from "../../../src/l2/fs/fs-adapter.ts";
 import { openL2Adapter, parseAdapterSpec } from "../../../src/l2/registry.ts";
@@ -15,19 +15,24 @@ export class FsPlace {
   readonly harness: Harness;
   readonly #fields: object;
 
-  private constructor(path: string, fields: object, options: AdapterTestContextOptions) {
+  private constructor(path: string, fields: object, context: TestContext) {
     this.path = path;
     this.#fields = fields;
-    this.harness = new Harness(1, { open: (context) => openL2Adapter(this.spec(), context) }, createAdapterTestContext(options));
+    this.harness = new Harness(1, { open: (given) => openL2Adapter(this.spec(), given) }, context);
   }
 
   static async create(fields: object = {}, options: AdapterTestContextOptions = {}): Promise<FsPlace> {
-    return new FsPlace(await mkdtemp(join(tmpdir(), "kvferry-fs-")), fields, options);
+    return FsPlace.within(createAdapterTestContext(options), fields);
+  }
+
+  /** With a context that the caller made. */
+  static async within(context: TestContext, fields: object = {}): Promise<FsPlace> {
+    return new FsPlace(await mkdtemp(join(tmpdir(), "kvferry-fs-")), fields, context);
   }
 
   /** On a directory that is there already. */
   static on(path: string, fields: object = {}, options: AdapterTestContextOptions = {}): FsPlace {
-    return new FsPlace(path, fields, options);
+    return new FsPlace(path, fields, createAdapterTestContext(options));
   }
 
   spec(): ReturnType<typeof parseAdapterSpec> {
