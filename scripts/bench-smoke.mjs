@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { root, run } from "./lib/run.mjs";
 
-const names = process.argv.length > 2 ? process.argv.slice(2) : ["l1", "copy", "fs", "buffer-only"];
+const names = process.argv.length > 2 ? process.argv.slice(2) : ["l1", "copy", "fs", "open", "buffer-only"];
 const counts = { passed: 0, failed: 0 };
 for (const name of names) {
   const { code, stdout, stderr } = await run(process.execPath, [join(root, "dist", "cli", "main.js"), "bench", name, "--quick", "--json"], { check: false, timeoutMs: 240_000 });

@@ -81,7 +81,7 @@ Status Arena::Open(const ArenaOptions& options, std::shared_ptr<Arena>* arena) {
   } catch (const std::bad_alloc&) {
     return Status::System("reserving the arena's bookkeeping", ENOMEM);
   }
-  if (options.populate_threads > 0) opened->memory_.PopulateInBackground(options.populate_threads);
+  if (options.populate_ahead_bytes > 0 && options.shared_name.empty()) opened->memory_.PopulateAhead(options.populate_ahead_bytes);
   *arena = std::move(opened);
   return {};
 }
@@ -182,6 +182,7 @@ uint32_t Arena::TakeExtents(uint32_t pages, uint64_t size_bytes, uint32_t count,
     refs[i] = {index, slots_[index].generation};
   }
   if (got > 0) {
+    memory_.UsedUpTo(uint64_t{page} << page_shift_);
     SizeClass& counted = size_classes_[ExtentAllocator::ClassOf(pages)];
     counted.fewest_pages = counted.slots == 0 ? pages : std::min(counted.fewest_pages, pages);
     counted.slots += got;

@@ -45,8 +45,8 @@ struct ArenaOptions {
   std::string shared_name;
   /// Power of two, at least 4096.
   uint32_t align_bytes = 4096;
-  /// Threads that populate the memory in the background; 0 = on first touch.
-  uint32_t populate_threads = 0;
+  /// Private memory that a background thread populates ahead of what was ever allocated; 0 = pages come at first touch.
+  uint64_t populate_ahead_bytes = 0;
 };
 
 struct ArenaStats {

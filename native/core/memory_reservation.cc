@@ -14,6 +14,8 @@
 #include <new>
 #include <system_error>
 
+#include "worker_thread.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -23,8 +25,8 @@ namespace {
 
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
-// Populated per madvise call: long enough to amortise it, short enough that closing does not wait.
-constexpr uint64_t kPopulatePieceBytes = uint64_t{64} << 20;
+// Populated per madvise call, a millisecond's work at most: whoever maps memory meanwhile, V8 included, waits for its end.
+constexpr uint64_t kPopulatePieceBytes = uint64_t{4} << 20;
 constexpr uint64_t kAllocatePieceBytes = uint64_t{64} << 20;
 constexpr uint64_t kAllocateLeastPieceBytes = uint64_t{64} << 10;
 
@@ -187,24 +189,40 @@ void MemoryReservation::AdviseHugePages(bool wanted) noexcept {
   huge_pages_ = madvise(base_, bytes_, MADV_HUGEPAGE) == 0 ? HugePageState::kOn : HugePageState::kRefused;
 }
 
-void MemoryReservation::PopulateInBackground(uint32_t threads) {
-  for (uint32_t i = 0; i < threads; ++i) {
-    auto populate = [this] {
-      while (!populate_stop_.load(std::memory_order_relaxed)) {
-        const uint64_t offset = populate_next_.fetch_add(kPopulatePieceBytes, std::memory_order_relaxed);
-        if (offset >= bytes_) return;
-        const uint64_t piece = std::min(kPopulatePieceBytes, bytes_ - offset);
-        if (madvise(base_ + offset, piece, MADV_POPULATE_WRITE) == 0) continue;
-        // EINVAL: the kernel does not know the call. Anything else (no memory left) is left to the first touch.
-        if (errno == EINVAL) TouchPages(base_ + offset, piece);
-      }
-    };
-    try {
-      populating_.emplace_back(populate);
-    } catch (const std::system_error&) {
-      // Populating is a favour: with fewer threads, or none, pages come at first touch.
-      return;
-    }
+void MemoryReservation::PopulateAhead(uint64_t ahead) {
+  populate_ahead_ = ahead;
+  populate_goal_ = std::min(ahead, bytes_);
+  populate_stop_ = false;
+  try {
+    populating_ = std::thread(&MemoryReservation::Populate, this);
+  } catch (const std::system_error&) {
+    // Populating is a favour: without the thread, pages come at first touch.
+    used_up_to_ = UINT64_MAX;
+  }
+}
+
+void MemoryReservation::MovePopulateGoal(uint64_t offset) noexcept {
+  used_up_to_ = offset;
+  if (!populating_.joinable()) return;
+  {
+    std::lock_guard<std::mutex> lock(populate_mutex_);
+    populate_goal_ = std::min(offset + std::min(populate_ahead_, bytes_), bytes_);
+  }
+  populate_change_.notify_one();
+}
+
+void MemoryReservation::Populate() {
+  BecomeWorker("kvferry-pages");
+  std::unique_lock<std::mutex> lock(populate_mutex_);
+  for (uint64_t next = 0; next < bytes_;) {
+    populate_change_.wait(lock, [&] { return populate_stop_ || next < populate_goal_; });
+    if (populate_stop_) return;
+    const uint64_t piece = std::min(kPopulatePieceBytes, bytes_ - next);
+    lock.unlock();
+    // EINVAL: the kernel does not know the call. Anything else (no memory left) is left to the first touch.
+    if (madvise(base_ + next, piece, MADV_POPULATE_WRITE) != 0 && errno == EINVAL) TouchPages(base_ + next, piece);
+    next += piece;
+    lock.lock();
   }
 }
 
@@ -233,9 +251,14 @@ int64_t MemoryReservation::PopulatedBytes() const {
 }
 
 void MemoryReservation::Close() noexcept {
-  populate_stop_.store(true, std::memory_order_relaxed);
-  for (std::thread& thread : populating_) thread.join();
-  populating_.clear();
+  if (populating_.joinable()) {
+    {
+      std::lock_guard<std::mutex> lock(populate_mutex_);
+      populate_stop_ = true;
+    }
+    populate_change_.notify_one();
+    populating_.join();
+  }
   if (mapping_ != nullptr) munmap(mapping_, mapping_bytes_);
   // The lock goes last: whoever has it may delete the name.
   if (!shared_path_.empty()) shm_unlink(shared_path_.c_str());

@@ -4,18 +4,18 @@
 //
 // Also LazyArray, a plain array in lazily populated memory, for bookkeeping that grows with use and must not move.
 //
-// Thread safety: belongs to one thread, except that populating threads run in the background until Close.
+// Thread safety: belongs to one thread; a thread that populates ahead of it runs in the background until Close.
 #ifndef KVFERRY_CORE_MEMORY_RESERVATION_H_
 #define KVFERRY_CORE_MEMORY_RESERVATION_H_
 
 #include <sys/types.h>
 
-#include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "status.h"
 
@@ -45,19 +45,26 @@ class MemoryReservation {
   uint64_t bytes() const noexcept { return bytes_; }
   HugePageState huge_pages() const noexcept { return huge_pages_; }
 
-  /// Populates everything in the background with this many threads, piece by piece from the start.
-  void PopulateInBackground(uint32_t threads);
+  /// From now on a thread keeps the first `ahead` bytes after the last UsedUpTo populated: whoever uses the memory from its start
+  /// does not wait for pages.
+  void PopulateAhead(uint64_t ahead);
+  /// Memory before `offset` is in use. Costs a comparison when that is not news.
+  void UsedUpTo(uint64_t offset) noexcept {
+    if (offset > used_up_to_) MovePopulateGoal(offset);
+  }
 
   /// Resident bytes as the kernel counts them, -1 when it does not say. Reads /proc/self/smaps: microseconds to
   /// milliseconds.
   int64_t PopulatedBytes() const;
 
-  /// Unmaps, unlinks the shared name, joins the populating threads. Idempotent.
+  /// Unmaps, unlinks the shared name, joins the populating thread. Idempotent.
   void Close() noexcept;
 
  private:
   Status Reserve(uint64_t bytes);
   void AdviseHugePages(bool wanted) noexcept;
+  void MovePopulateGoal(uint64_t offset) noexcept;
+  void Populate();
 
   uint8_t* base_ = nullptr;
   uint64_t bytes_ = 0;
@@ -69,9 +76,13 @@ class MemoryReservation {
   // Locked while we live: how others see that the shared memory has an owner, however this process ends.
   int shared_file_ = -1;
 
-  std::vector<std::thread> populating_;
-  std::atomic<uint64_t> populate_next_{0};
-  std::atomic<bool> populate_stop_{false};
+  uint64_t populate_ahead_ = 0;
+  uint64_t used_up_to_ = 0;
+  std::thread populating_;
+  std::mutex populate_mutex_;
+  std::condition_variable populate_change_;
+  uint64_t populate_goal_ = 0;   // guarded by populate_mutex_
+  bool populate_stop_ = false;   // guarded by populate_mutex_
 };
 
 /// Untyped half of LazyArray: reserves zeroed memory. Throws std::bad_alloc.

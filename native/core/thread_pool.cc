@@ -1,12 +1,11 @@
 #include "thread_pool.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <system_error>
 #include <utility>
+
+#include "worker_thread.h"
 
 namespace kvferry {
 namespace {
@@ -14,15 +13,6 @@ namespace {
 // Items taken under one lock. Enough to make the lock cheap for 16 KiB items, few enough that the last items of a job are
 // shared among the threads.
 constexpr uint32_t kMaxItemsAtOnce = 8;
-
-// Signals belong to Node's own threads.
-void BlockSignals() {
-  sigset_t all;
-  sigfillset(&all);
-  // Faults stay deliverable: blocked, they would kill the process without a word from the SIGBUS guard.
-  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
 
 }  // namespace
 
@@ -74,10 +64,9 @@ void ThreadPool::Stop() noexcept {
 }
 
 void ThreadPool::Work(const char* name, uint32_t number) {
-  BlockSignals();
   char thread_name[16];
   std::snprintf(thread_name, sizeof thread_name, "%.12s-%u", name, number % 100);
-  pthread_setname_np(pthread_self(), thread_name);
+  BecomeWorker(thread_name);
 
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {

@@ -1,8 +1,6 @@
 #include "uring_loop.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -10,6 +8,8 @@
 #include <chrono>
 #include <system_error>
 #include <utility>
+
+#include "worker_thread.h"
 
 namespace kvferry {
 namespace {
@@ -66,11 +66,7 @@ void UringLoop::Stop() {
 }
 
 void UringLoop::Work() {
-  sigset_t signals;
-  sigfillset(&signals);
-  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&signals, fault);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  pthread_setname_np(pthread_self(), "kvferry-uring");
+  BecomeWorker("kvferry-uring");
 
   for (;;) {
     TakeSubmitted();

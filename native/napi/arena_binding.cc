@@ -65,7 +65,7 @@ ArenaBinding::ArenaBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Ar
   options.shared_name = StringOption(object, "sharedName", "");
   if (options.shared_name.empty() && !object.Get("sharedName").IsUndefined()) ThrowRangeError(info.Env(), "sharedName is empty; a name or undefined is wanted");
   options.align_bytes = static_cast<uint32_t>(IntegerOption(object, "alignBytes", 1, UINT32_MAX, options.align_bytes));
-  options.populate_threads = static_cast<uint32_t>(IntegerOption(object, "populateThreads", 0, 64, 0));
+  options.populate_ahead_bytes = IntegerOption(object, "populateAheadBytes", 0, kMostInteger, 0);
   ThrowIfFailed(info.Env(), Arena::Open(options, &arena_));
   TagObject(info.This().As<Napi::Object>(), WrappedClass::kArena);
 }

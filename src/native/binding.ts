@@ -31,8 +31,8 @@ export interface ArenaOptions {
   readonly sharedName?: string;
   /** Slot alignment and size rounding, a power of two of at least 4096 (default 4096). */
   readonly alignBytes?: number;
-  /** Populate in the background with this many threads (0 = touch on first use; default 0). */
-  readonly populateThreads?: number;
+  /** Private memory that a background thread populates ahead of what was ever allocated (default 0: pages come at first touch). */
+  readonly populateAheadBytes?: number;
 }
 
 export interface ArenaStats {

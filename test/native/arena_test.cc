@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <random>
@@ -587,7 +588,7 @@ TEST(ArenaTest, WhatAnOperationOrAnOutsideHolderWroteStays) {
 TEST(ArenaTest, PopulatesInTheBackgroundWithoutChangingBytes) {
   ArenaOptions options;
   options.size_bytes = 64 * kMiB;
-  options.populate_threads = 2;
+  options.populate_ahead_bytes = 64 * kMiB;
   std::shared_ptr<Arena> arena;
   ASSERT_TRUE(Arena::Open(options, &arena).ok());
   const auto refs = Allocate(*arena, kMiB, 64);
@@ -599,6 +600,27 @@ TEST(ArenaTest, PopulatesInTheBackgroundWithoutChangingBytes) {
     ASSERT_EQ(read, bytes);
   }
   EXPECT_EQ(arena->Stats().populated_bytes, static_cast<int64_t>(64 * kMiB));
+}
+
+TEST(ArenaTest, PopulatesAsFarAheadOfUseAsAskedAndNoFurther) {
+  ArenaOptions options;
+  options.size_bytes = 256 * kMiB;
+  options.populate_ahead_bytes = 16 * kMiB;
+  std::shared_ptr<Arena> arena;
+  ASSERT_TRUE(Arena::Open(options, &arena).ok());
+  const auto populated = [&](int64_t wanted) {
+    for (int tries = 0; tries < 2000 && arena->Stats().populated_bytes < wanted; ++tries) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return arena->Stats().populated_bytes;
+  };
+  EXPECT_EQ(populated(16 * kMiB), static_cast<int64_t>(16 * kMiB));
+  const auto refs = Allocate(*arena, kMiB, 8);
+  EXPECT_EQ(populated(24 * kMiB), static_cast<int64_t>(24 * kMiB));
+  // Memory that is used again is no news.
+  uint64_t returned = 0;
+  ASSERT_TRUE(arena->Free(refs.data(), refs.size(), &returned).ok());
+  Allocate(*arena, kMiB, 4);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(arena->Stats().populated_bytes, static_cast<int64_t>(24 * kMiB));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ const benches: Readonly<Record<string, { readonly summary: string; load(): Promi
   l1: { summary: "control plane: object life cycles, store controller, memory per key", load: () => import("../bench/l1.ts") },
   copy: { summary: "gather, scatter and crc32c against memcpy", load: () => import("../bench/copy.ts") },
   fs: { summary: "the fs adapter's file paths against plain file I/O", load: () => import("../bench/fs.ts") },
+  open: { summary: "openStorage, and the first second of a new storage", load: () => import("../bench/open.ts") },
   "buffer-only": { summary: "a 1 GiB L1 as pure write buffer in front of a 20 GB/s store", load: () => import("../bench/buffer-only.ts") },
 };
 

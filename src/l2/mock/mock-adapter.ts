@@ -2,7 +2,7 @@
  * `mock`: a second native arena with a bandwidth. Objects are really copied and checksummed, so what it costs is what a store costs; only
  * the medium is pretended. Full without an `eviction` block it answers skippedNoRoom per key, where LMCache's reports success.
  */
-import { formatBytes, GiB, roundUp } from "../../base/bytes.ts";
+import { formatBytes, GiB, MiB, roundUp } from "../../base/bytes.ts";
 import { PagedUint32Array } from "../../base/paged-array.ts";
 import { keyHashBytes, KeyBatch, keyRecordBytes } from "../../keys/key-batch.ts";
 import { ItemStatus, type NativeArena, type SlotRefs } from "../../native/binding.ts";
@@ -34,6 +34,8 @@ export interface MockSpec {
 /** Fragments of a full arena may ask for more victims than their bytes; this many rounds, then the store is refused. */
 const allocationRounds = 4;
 const listPageKeys = 1024;
+/** What it holds is pretended to be a medium, whose pages are there before anybody writes them. */
+const populateAheadBytes = 512 * MiB;
 
 export function openMockAdapter(spec: MockSpec, context: AdapterContext): Promise<L2Adapter> {
   return Promise.resolve(new MockAdapter(spec, context));
@@ -65,7 +67,7 @@ class MockAdapter implements L2Adapter, ObjectPlace {
     this.name = context.name;
     this.#operations = new Operations(`adapter ${context.name}`);
     const { native, namespaces } = context;
-    this.#arena = native.openArena({ sizeBytes: gibToBytes(spec.max_size_gb) });
+    this.#arena = native.openArena({ sizeBytes: gibToBytes(spec.max_size_gb), populateAheadBytes });
     const { capacityBytes } = this.#arena;
     this.#limits = { capacityBytes, maxObjects: Infinity, reason: "capacity", largestBytes: Math.min(capacityBytes, GiB) };
     this.#bucket = new BandwidthBucket(spec.mock_bandwidth_gb * GiB, context.clock);

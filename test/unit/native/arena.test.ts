@@ -205,7 +205,7 @@ test("options are checked, naming the field", () => {
     [{ sizeBytes: MiB, hugePages: 1 }, /hugePages is a number; a boolean is wanted/],
     [{ sizeBytes: MiB, sharedName: "a/b" }, /sharedName is "a\/b"/],
     [{ sizeBytes: MiB, sharedName: "" }, /sharedName is empty/],
-    [{ sizeBytes: MiB, populateThreads: 1e6 }, /populateThreads is 1000000/],
+    [{ sizeBytes: MiB, populateAheadBytes: -1 }, /populateAheadBytes is -1/],
   ];
   const Arena = native.Arena as unknown as new (options: unknown) => NativeArena;
   for (const [options, message] of cases) assert.throws(() => new Arena(options), message);
