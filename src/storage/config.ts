@@ -12,7 +12,7 @@ import { didYouMean } from "../base/nearest.ts";
 import { show } from "../base/show.ts";
 import { parseAdapterSpec, type AdapterSpec, type L2Adapter } from "../l2/index.ts";
 import { evictionPolicies, type PressureAnswer } from "../policies/index.ts";
-import { largestL1Bytes, memoryLimitBytes } from "./memory-limit.ts";
+import { checkMemoryLimit, largestL1Bytes, memoryLimitBytes } from "./memory-limit.ts";
 
 const arenaBytesMin = 64 * KiB;
 /** The native core's limits, said here so that a value beyond them is refused before anything is opened. */
@@ -117,7 +117,7 @@ export function storageJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(storageSchema, { io: "input" }) as Record<string, unknown>;
 }
 
-/** Checks types, ranges, names and combinations; fills in defaults. Opens nothing. */
+/** Checks types, ranges, names, combinations and what `limitBytes` of memory can hold; fills in defaults. Opens nothing. */
 export function parseStorageConfig(input: StorageConfigInput, limitBytes: number = memoryLimitBytes()): StorageConfig {
   const result = storageSchema.safeParse(input);
   if (!result.success) throw explain(weightiest(result.error.issues), input);
@@ -126,6 +126,7 @@ export function parseStorageConfig(input: StorageConfigInput, limitBytes: number
   if (l1.alignBytes > l1.sizeBytes) throw new ConfigError("l1.alignBytes", `l1.alignBytes must be at most l1.sizeBytes (${l1.sizeBytes}), got ${l1.alignBytes}`);
   if (l1.storeShare + l1.loadShare > 1)
     throw new ConfigError("l1.storeShare", `l1.storeShare + l1.loadShare must be at most 1, got ${l1.storeShare} + ${l1.loadShare}`);
+  checkMemoryLimit(l1.sizeBytes, limitBytes);
   const adapters = l2.adapters.map((adapter, index) => (isAdapter(adapter) ? adapter : parseAdapterSpec(adapter, `l2.adapters[${index}]`, { evictionPolicies: evictionPolicies.names() })));
   const places = [...specPlaces(adapters)];
   refuseTwins(places);

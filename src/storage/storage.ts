@@ -22,7 +22,6 @@ import { NativeRuntime } from "../native/runtime.ts";
 import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies } from "../policies/index.ts";
 import { AdapterSet } from "./adapter-set.ts";
 import { parseStorageConfig, type StorageConfig, type StorageConfigInput } from "./config.ts";
-import { checkMemoryLimit, memoryLimitBytes } from "./memory-limit.ts";
 import { openArena } from "./arena.ts";
 import { checkMilliseconds, checkPrefetchOptions } from "./call-options.ts";
 import { configuredAnswer, dropsStored, waitUnder } from "./pressure.ts";
@@ -42,7 +41,7 @@ const sweepPauseMs = 1_000;
 
 /** Opens a storage. Refuses a bad configuration before anything is opened (ConfigError); a failed start undoes what was started. */
 export async function openStorage(config: StorageConfigInput, dependencies: StorageDependencies = {}): Promise<Storage> {
-  return Storage.open(parseStorageConfig(config), dependencies);
+  return Storage.open(parseStorageConfig(config, dependencies.memoryLimitBytes), dependencies);
 }
 
 /**
@@ -77,7 +76,6 @@ export class Storage implements AsyncDisposable {
 
   /** Use openStorage. */
   static async open(config: StorageConfig, dependencies: StorageDependencies): Promise<Storage> {
-    checkMemoryLimit(config.l1.sizeBytes, dependencies.memoryLimitBytes ?? memoryLimitBytes());
     const storePolicy = await storePolicies.resolve(config.l2.storePolicy, "l2.storePolicy");
     const prefetchPolicy = await prefetchPolicies.resolve(config.l2.prefetchPolicy, "l2.prefetchPolicy");
     const evictionPolicy = await evictionPolicies.resolve(config.l1.evictionPolicy, "l1.evictionPolicy");
