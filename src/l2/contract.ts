@@ -127,6 +127,9 @@ export interface AdapterEvictionContext {
   sizeBytes(id: number): number;
   /** What a salt holds in this adapter and what it may hold (Infinity = no limit of its own). */
   saltUsage(saltId: number): { readonly usedBytes: number; readonly quotaBytes: number };
+  /** Keeps an id from naming another object while the policy remembers it after its object is gone. Every retain is followed by one release. */
+  retain(id: number): void;
+  release(id: number): void;
 }
 
 /** The part of policies/contract.ts's EvictionPolicy that adapters call. Ids are the adapter's own dense integers. */

@@ -4,7 +4,7 @@
  *
  * | state | meaning | from | to |
  * |---|---|---|---|
- * | absent | no entry; the id is free or held only for the length of a call | | storing, present (found by a scan) |
+ * | absent | no entry; the id is free, or held for the length of a call or by a policy that remembers the object | | storing, present (found by a scan) |
  * | storing | room is reserved, bytes are on their way; lookups say no | absent | present, absent |
  * | present | a complete object | storing, absent | removing |
  * | removing | evicted or deleted, its bytes not yet free; lookups say no | present | absent |
@@ -37,6 +37,7 @@ export class ObjectIndex {
   readonly #bytesBySalt = new Map<number, number>();
   #bytes: [number, number, number, number] = [0, 0, 0, 0];
   #counts: [number, number, number, number] = [0, 0, 0, 0];
+  readonly #leavers = new Set<Set<number>>();
 
   constructor(table: NativeInternTable, context: IndexContext, policyName: string) {
     const { name, namespaces, logger, counters } = context;
@@ -46,6 +47,8 @@ export class ObjectIndex {
       saltId: (id) => this.saltId(id),
       sizeBytes: (id) => this.footprintBytes(id),
       saltUsage: (saltId) => ({ usedBytes: this.bytesOfSalt(saltId), quotaBytes: context.quotaBytes?.(namespaces.saltName(saltId)) ?? Infinity }),
+      retain: (id) => table.retain(Uint32Array.of(id)),
+      release: (id) => this.release([id]),
     });
     this.policy = new GuardedPolicy(policy, (error) => {
       counters.counter("kvferry_l2_policy_errors_total", { adapter: name, policy: policy.name }).add(1);
@@ -103,6 +106,20 @@ export class ObjectIndex {
     this.#account(id, to, 1);
   }
 
+  /**
+   * Collects the ids that leave from now on, until unwatch: for whoever awaits something and must know afterwards whether an entry is
+   * still the one it was. Ids and their generations do not tell, for a policy that remembers an object keeps its id alive.
+   */
+  watchLeavers(): ReadonlySet<number> {
+    const left = new Set<number>();
+    this.#leavers.add(left);
+    return left;
+  }
+
+  unwatch(left: ReadonlySet<number>): void {
+    this.#leavers.delete(left as Set<number>);
+  }
+
   /** storing or removing -> absent, and the entry's reference goes back: the id may name another object from now on. */
   leave(id: number): void {
     const state = this.state(id);
@@ -110,6 +127,7 @@ export class ObjectIndex {
     this.#account(id, state, -1);
     this.#states.set(id, 0);
     this.#pages.set(id, 0);
+    for (const left of this.#leavers) left.add(id);
     this.table.release(Uint32Array.of(id));
   }
 

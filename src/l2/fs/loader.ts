@@ -31,8 +31,10 @@ export interface LoaderParts {
 interface Window {
   readonly part: ObjectBatch;
   readonly identities: Uint8Array;
+  /** 0 where there was no complete object. */
   readonly ids: Uint32Array;
-  readonly generations: Uint32Array;
+  /** Ids whose entries left since. */
+  readonly left: ReadonlySet<number>;
 }
 
 export class Loader {
@@ -57,11 +59,14 @@ export class Loader {
     for (const positions of windows(Uint32Array.from(asked, (key) => batch.sizes[key]))) {
       if (isAborted(signal)) break;
       const keys = positions.map((position) => asked[position]);
-      const partIds = Uint32Array.from(keys, (key) => ids[key]);
-      const window = { part: pickBatch(batch, keys), identities: pickRecords(identities, identityBytes, keys), ids: partIds, generations: this.#generationsOf(partIds) };
-      const results = await files.load(window.part);
-      keys.forEach((key, position) => (statuses[key] = loadStatusOf(results[position])));
-      await this.#learn(results, window);
+      const window = this.#openWindow(pickBatch(batch, keys), pickRecords(identities, identityBytes, keys));
+      try {
+        const results = await files.load(window.part);
+        keys.forEach((key, position) => (statuses[key] = loadStatusOf(results[position])));
+        await this.#learn(results, window);
+      } finally {
+        index.unwatch(window.left);
+      }
       // A directory that vanished knows nothing of what is missing.
       if (this.#isGone()) for (const key of keys) if (statuses[key] === LoadStatus.missing) statuses[key] = LoadStatus.failed;
     }
@@ -74,26 +79,20 @@ export class Loader {
     return state === EntryState.present || (state === EntryState.absent && this.#parts.scanner.running);
   }
 
+  #openWindow(part: ObjectBatch, identities: Uint8Array): Window {
+    const { index } = this.#parts;
+    const ids = index.find(identities).map((id) => (id !== 0 && index.state(id) === EntryState.present ? id : 0));
+    return { part, identities, ids, left: index.watchLeavers() };
+  }
+
   /** As a call: what is true may change while a load is awaited. */
   #isGone(): boolean {
     return this.#parts.watch.gone;
   }
 
-  /** 0 for unknown ids. */
-  #generationsOf(ids: Uint32Array): Uint32Array {
-    const generations = new Uint32Array(ids.length);
-    const known = ids.filter((id) => id !== 0);
-    const found = new Uint32Array(known.length);
-    this.#parts.index.table.generations(known, found);
-    let next = 0;
-    ids.forEach((id, position) => (generations[position] = id === 0 ? 0 : found[next++]));
-    return generations;
-  }
-
   async #learn(results: Int32Array, window: Window): Promise<void> {
     const { index, files, watch, problems, scanner } = this.#parts;
     const current = index.find(window.identities);
-    const generations = this.#generationsOf(current);
     const used: number[] = [];
     const damaged: number[] = [];
     const vanished: number[] = [];
@@ -101,7 +100,7 @@ export class Loader {
     results.forEach((result, position) => {
       const id = current[position];
       if (result === ItemStatus.ok) {
-        if (this.#isSame(window, position, id, generations[position])) used.push(id);
+        if (this.#isSame(window, position, id)) used.push(id);
         else found.push(position);
       } else if (isDamage(result)) {
         files.damaged(result);
@@ -121,8 +120,8 @@ export class Loader {
   }
 
   /** True when the entry is the one that the load started from: then what the load found is what lies under it. */
-  #isSame(window: Window, position: number, id: number, generation: number): boolean {
-    return id !== 0 && id === window.ids[position] && generation === window.generations[position] && this.#parts.index.state(id) === EntryState.present;
+  #isSame(window: Window, position: number, id: number): boolean {
+    return id !== 0 && id === window.ids[position] && !window.left.has(id) && this.#parts.index.state(id) === EntryState.present;
   }
 
   /**
@@ -137,13 +136,12 @@ export class Loader {
     const { keys, sizes } = window.part;
     const identities = pickRecords(window.identities, identityBytes, positions);
     const ids = index.intern(identities);
-    const generations = this.#generationsOf(ids);
     const lost: number[] = [];
     const returned: number[] = [];
     positions.forEach((position, row) => {
       const id = ids[row];
       const state = index.state(id);
-      const known = state === EntryState.present && (this.#isSame(window, position, id, generations[row]) || this.#look(window, position) !== "intact");
+      const known = state === EntryState.present && (this.#isSame(window, position, id) || this.#look(window, position) !== "intact");
       const unknown = state === EntryState.absent && reason === "damaged" && this.#look(window, position) === "damaged";
       if (unknown) index.enter(id, EntryState.present, keys.namespaceId(position), files.native.fileBytesFor(sizes[position]));
       else returned.push(id);
