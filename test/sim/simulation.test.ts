@@ -8,26 +8,25 @@ import { runSeed } from "./run-seed.ts";
 
 const seeds = 300;
 const secondsMax = 60;
-/** With fewer seeds than this in the time there is, the run says nothing. */
+/** With fewer seeds than this the run says nothing: a slow machine takes longer for them. */
 const seedsMin = 60;
 
 function failureText(seed: number, message: string): string {
   return `seed ${seed}: ${message}\nreplay: npm run test:sim -- --seeds 1 --from ${seed}`;
 }
 
-test(`no invariant breaks in ${seeds} seeds (at most ${secondsMax} s), and every kind of fault strikes`, async (context) => {
+test(`no invariant breaks in ${seeds} seeds (in ${secondsMax} s, at least ${seedsMin}), and every kind of fault strikes`, async (context) => {
   const counts = new Map<FaultName, number>();
   const startMs = performance.now();
   let events = 0;
   let ran = 0;
-  for (let seed = 1; seed <= seeds && performance.now() - startMs < secondsMax * 1000; seed++) {
+  for (let seed = 1; seed <= seeds && (seed <= seedsMin || performance.now() - startMs < secondsMax * 1000); seed++) {
     const { failure, events: seedEvents } = await runSeed(seed, { counts });
     assert.equal(failure, undefined, failureText(seed, failure?.message ?? ""));
     events += seedEvents;
     ran++;
   }
   context.diagnostic(`${ran} seeds, ${events} events; injected: ${faultNames.map((name) => `${name} ${counts.get(name) ?? 0}`).join(", ")}`);
-  assert.ok(ran >= seedsMin, `only ${ran} seeds ran in ${secondsMax} s`);
   if (ran === seeds) assert.deepEqual(faultNames.filter((name) => (counts.get(name) ?? 0) === 0), [], "faults that never struck");
 });
 

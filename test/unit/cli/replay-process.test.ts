@@ -43,6 +43,11 @@ function kvferryProcess(args: readonly string[], onStart: (kill: (signal: NodeJS
   return new Promise((resolve) => child.on("close", (code, signal) => resolve({ code: code ?? -1, signal, out, err })));
 }
 
+/** Object files below a directory of the fs adapter. */
+function objectPaths(base: string): string[] {
+  return readdirSync(join(base, "objects"), { recursive: true, encoding: "utf8" }).filter((name) => /[0-9a-f]{32}\.[0-9a-f]{8}$/.test(name));
+}
+
 function resultOf(run: CliRun): ReplayResult {
   assert.notEqual(run.out, "", run.err);
   return JSON.parse(run.out) as ReplayResult;
@@ -177,7 +182,15 @@ test("a report's place keeps what it holds until the new page is whole, and a pi
 
 test("SIGKILL in the middle: the next run finds what was complete, checks every byte and clears the rest", async () => {
   const args = ["replay", shippedTrace, "--payload-bytes-per-block", "65536", "--eviction-policy", "noop", "--l1-size-gb", "0.01", "--l2-adapter", fs("killed")];
-  const killed = await kvferryProcess([...args, "--speed", "200"], (kill) => setTimeout(() => kill("SIGKILL"), 900));
+  // By what is on disk, not by time: a busy machine has stored nothing after any number of milliseconds.
+  const killed = await kvferryProcess([...args, "--speed", "200"], (kill) => {
+    const look = setInterval(() => {
+      if (objectPaths(join(directory, "killed")).length < 20) return;
+      clearInterval(look);
+      kill("SIGKILL");
+    }, 10);
+    look.unref();
+  });
   assert.equal(killed.signal, "SIGKILL");
   const found = JSON.parse((await kvferry("inspect", join(directory, "killed"), "--json")).out) as { objects: number; damaged: unknown[]; owner: { alive: boolean } };
   assert.ok(found.objects > 0);
@@ -196,7 +209,7 @@ test("inspect names a damaged file and exits with 1; a later replay counts it as
   const args = ["replay", shippedTrace, "--limit", "50", "--eviction-policy", "noop", "--l2-adapter", fs("damaged")];
   assert.equal((await kvferry(...args)).code, 0);
   const base = join(directory, "damaged");
-  const path = readdirSync(join(base, "objects"), { recursive: true, encoding: "utf8" }).find((name) => /[0-9a-f]{32}\.[0-9a-f]{8}$/.test(name)) as string;
+  const [path] = objectPaths(base);
   const whole = await readFile(join(base, "objects", path));
   whole[whole.length - 4097] ^= 1;
   await writeFile(join(base, "objects", path), whole);
