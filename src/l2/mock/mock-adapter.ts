@@ -31,8 +31,8 @@ export interface MockSpec {
   readonly eviction?: EvictionSpec;
 }
 
-/** Fragments of a full arena may ask for more victims than their bytes; this many rounds, then the store is refused. */
-const allocationRounds = 4;
+/** Fragments of a full arena may ask for more victims than their bytes; this many times, then the store is refused. */
+const evictionsMax = 3;
 const listPageKeys = 1024;
 /** What it holds is pretended to be a medium, whose pages are there before anybody writes them. */
 const populateAheadBytes = 512 * MiB;
@@ -57,6 +57,8 @@ class MockAdapter implements L2Adapter, ObjectPlace {
   readonly #slotIndices = new PagedUint32Array();
   readonly #slotGenerations = new PagedUint32Array();
   readonly #objectBytes = new PagedUint32Array();
+  /** Copies into and out of the arena that have not ended. */
+  readonly #copies = new Set<Promise<Int32Array>>();
   /** Loads in flight per id. */
   readonly #readers = new Map<number, number>();
   readonly #limits: RoomLimits;
@@ -171,7 +173,7 @@ class MockAdapter implements L2Adapter, ObjectPlace {
     const targetRefs = targets.subarray(0, placed * 2);
     let copied: Int32Array;
     try {
-      copied = await this.#context.native.run((opId) =>
+      copied = await this.#copy((opId) =>
         this.#context.native.engine.copySlots(opId, batch.arena, batch.slots.subarray(0, placed * 2), this.#arena, targetRefs, false),
       );
     } catch (error) {
@@ -221,7 +223,7 @@ class MockAdapter implements L2Adapter, ObjectPlace {
     const dueMs = this.#bucket.take(bytes);
     for (const id of ids) this.#readers.set(id, (this.#readers.get(id) ?? 0) + 1);
     try {
-      const copied = await this.#context.native.run((opId) =>
+      const copied = await this.#copy((opId) =>
         this.#context.native.engine.copySlots(opId, this.#arena, sources, batch.arena, pickSlots(batch.slots, chosen), true),
       );
       chosen.forEach((key, position) => (statuses[key] = loadStatusOf(copied[position])));
@@ -253,24 +255,47 @@ class MockAdapter implements L2Adapter, ObjectPlace {
     else this.#readers.set(id, readers);
   }
 
-  /** Slots for the leading objects of `sizes`; returns for how many. Evicts more where fragments keep an object out. */
+  /** Copies between slots; until it is done the arena cannot move them. */
+  async #copy(submit: (opId: number) => void): Promise<Int32Array> {
+    const copying = this.#context.native.run(submit);
+    this.#copies.add(copying);
+    try {
+      return await copying;
+    } finally {
+      this.#copies.delete(copying);
+    }
+  }
+
+  /**
+   * Slots for the leading objects of `sizes`; returns for how many. The room was granted, so what keeps an object out is fragments: between
+   * slots that are being copied, which end soon and can be moved then; and where nothing is being copied, more is evicted.
+   */
   async #allocate(sizes: Uint32Array, targets: SlotRefs): Promise<number> {
     let placed = 0;
-    for (let round = 0; round < allocationRounds && placed < sizes.length; round++) {
-      if (round > 0) {
-        const victims = chooseVictims(this.#rules, this.footprintBytes(sizes[placed]), 0, (id) => this.#isPresent(id) && this.evictable(id));
-        if (victims.length === 0) break;
-        await this.#room.remove(victims, "room");
+    for (let evictions = 0; ; ) {
+      placed += this.#allocateNow(sizes, placed, targets);
+      if (placed === sizes.length) return placed;
+      if (this.#copies.size > 0) {
+        await Promise.race([...this.#copies].map((copying) => copying.catch(() => {})));
+        continue;
       }
-      while (placed < sizes.length) {
-        let end = placed + 1;
-        while (end < sizes.length && sizes[end] === sizes[placed]) end++;
-        const taken = this.#arena.allocate(sizes[placed], end - placed, targets.subarray(placed * 2, end * 2));
-        placed += taken;
-        if (placed < end) break;
-      }
+      if (++evictions > evictionsMax) return placed;
+      const victims = chooseVictims(this.#rules, this.footprintBytes(sizes[placed]), 0, (id) => this.#isPresent(id) && this.evictable(id));
+      if (victims.length === 0) return placed;
+      await this.#room.remove(victims, "room");
     }
-    return placed;
+  }
+
+  /** Slots for objects from `first` on, in runs of equal size; returns for how many there is an extent now. */
+  #allocateNow(sizes: Uint32Array, first: number, targets: SlotRefs): number {
+    let placed = first;
+    while (placed < sizes.length) {
+      let end = placed + 1;
+      while (end < sizes.length && sizes[end] === sizes[placed]) end++;
+      placed += this.#arena.allocate(sizes[placed], end - placed, targets.subarray(placed * 2, end * 2));
+      if (placed < end) break;
+    }
+    return placed - first;
   }
 
   #isPresent(id: number): boolean {
