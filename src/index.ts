@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /** kvferry's public face; what is not exported here is not for users. Test suites for adapters are in kvferry/testing. */
 export * from "./base/errors.ts";
 export { formatBytes, GiB, KiB, MiB } from "./base/bytes.ts";

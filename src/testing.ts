@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * `kvferry/testing`: the conformance suite that every L2 adapter of kvferry runs, for yours (docs/adapters.md).
  *

@@ -17,7 +17,7 @@ import { exitCodes, UsageError, usageErrorOf } from "./usage.ts";
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = exitCodes.ok;
   const program = new Command("kvferry")
-    .description("Moves the KV caches of large language models between GPU memory, pinned host memory and storage.")
+    .description("Moves the KV caches of large language models between an engine's memory, host memory and storage.")
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command");

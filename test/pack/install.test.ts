@@ -21,6 +21,12 @@ for (const { npm, node } of [{ npm: 11, node: "20.20.2" }, { npm: 12, node: "24.
         assert.equal(ran.code, 0, ran.output);
         assert.match(ran.output, new RegExp(`round trip ok on Node ${version.replaceAll(".", "\\.")}`));
       });
+      await t.test(`Node ${version} runs the README's program as it stands`, () => {
+        const [, code] = /^```js\n(.*?)^```$/ms.exec(readFileSync(join(consumer.packageDirectory, "README.md"), "utf8")) ?? [];
+        const ran = consumer.node([consumer.write("ferry.mjs", code)], { nodePath, environment: { PREBUILDS_ONLY: "1" } });
+        assert.equal(ran.code, 0, ran.output);
+        assert.match(ran.output, /^4 of 4 chunks found/);
+      });
       await t.test(`Node ${version} requires it from CommonJS and runs the command`, () => {
         const required = consumer.node(["-e", "console.log(typeof require('kvferry').openStorage, typeof require('kvferry/testing'))"], { nodePath });
         assert.equal(required.code, 0, required.output);

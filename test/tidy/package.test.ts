@@ -37,6 +37,12 @@ test("every optional package that a locked one names is locked, so that a clean 
     for (const name of Object.keys(entry.optionalDependencies ?? {})) assert.ok(lock.packages[`node_modules/${name}`] !== undefined, `${path} names ${name}`);
 });
 
+test("Node's types are a dependency that joins the user's own, and ours stay those of the oldest Node that we promise", () => {
+  // A range with an upper end would put a second copy beside a user's, and two copies of Node's globals do not compile.
+  assert.equal(manifest.dependencies["@types/node"], ">=20.19.0");
+  assert.match(lock.packages["node_modules/@types/node"].version ?? "", /^20\./);
+});
+
 test("what package.json promises to pack exists or is made by the build", () => {
   for (const path of manifest.files) if (!/^!?dist\b/.test(path)) assert.ok(existsSync(join(root, path)), path);
 });
