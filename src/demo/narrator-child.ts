@@ -21,7 +21,8 @@ export interface NarratorChild {
 /** Starts a narrator; `onEvent` hears what it says, in order. Throws nothing that the child does wrong: look at `ended`. */
 export function startNarrator(order: NarratorOrder, onEvent: (event: StoryEvent, child: NarratorChild) => void): NarratorChild {
   const entry = fileURLToPath(new URL("./narrator-process.js", import.meta.url));
-  const process_ = spawn(process.execPath, [entry, JSON.stringify(order)], { stdio: ["ignore", "pipe", "inherit"] });
+  // In a process group of its own: a Ctrl-C is for the caller, who ends this process himself.
+  const process_ = spawn(process.execPath, [entry, JSON.stringify(order)], { stdio: ["ignore", "pipe", "inherit"], detached: true });
   const lines = createInterface({ input: process_.stdout });
   const heard = once(lines, "close");
   const child: NarratorChild = {

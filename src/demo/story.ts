@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { formatBytes } from "../base/bytes.ts";
 import { findModel, openModel, type OpenModel } from "./model-files.ts";
-import { startNarrator, type NarratorChild } from "./narrator-child.ts";
+import { startNarrator, type NarratorChild, type NarratorEnd } from "./narrator-child.ts";
 import { newSequence } from "./narrator.ts";
 import { Llama } from "./llama.ts";
 import { chooseToken } from "./sampler.ts";
@@ -29,6 +29,8 @@ export interface StoryDemoOptions {
   readonly seed?: number;
   /** Pause before each token; default 18 ms on a terminal, 2 ms elsewhere. */
   readonly paceMs?: number;
+  /** Ends the story early: the narrator is killed, the directory deleted, and the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Where to show the story; undefined shows nothing. */
   readonly view?: ViewTarget;
 }
@@ -46,6 +48,11 @@ const killAtLatest = 0.75;
 export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<StoryReport> {
   const model = openModel(findModel(options.modelPath, options.tokenizerPath));
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), "kvferry-story-"));
+  const deleteDirectory = (): void => {
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+  };
+  // Also when the process is told to leave at once.
+  process.once("exit", deleteDirectory);
   const { contextLength } = model.checkpoint.shape;
   const order: Omit<NarratorOrder, "tokens" | "blockOrderSeed" | "measurePrefill"> = {
     modelPath: model.checkpointPath,
@@ -66,13 +73,31 @@ export async function runStoryDemo(options: StoryDemoOptions = {}): Promise<Stor
     if (expected.length < leastTokens)
       throw new RangeError(`the story must have at least ${leastTokens} tokens to be interrupted, ${model.name} ends it after ${expected.length}; give another prompt`);
     showHeading(view, model);
-    const first = await writeUntilKilled(model, { ...order, tokens: prompt, blockOrderSeed: 1, measurePrefill: false }, expected.length, view);
-    const second = await goOn(model, { ...order, tokens: first.tokens, blockOrderSeed: 2, measurePrefill: true }, view);
+    const first = await writeUntilKilled(model, { ...order, tokens: prompt, blockOrderSeed: 1, measurePrefill: false }, expected.length, view, options.signal);
+    const second = await goOn(model, { ...order, tokens: first.tokens, blockOrderSeed: 2, measurePrefill: true }, view, options.signal);
     const report = judge({ model: model.modelName, text: model.tokenizer.decode(second.tokens), chunkTokens: order.chunkTokens, expected, first, second });
     showVerdict(view, report);
     return report;
   } finally {
-    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+    process.off("exit", deleteDirectory);
+    deleteDirectory();
+  }
+}
+
+/** Waits for the end of a narrator, which `signal` brings about early. */
+async function endOf(child: NarratorChild, signal: AbortSignal | undefined): Promise<NarratorEnd> {
+  const kill = (): void => child.kill("SIGKILL");
+  signal?.addEventListener("abort", kill, { once: true });
+  // Before the directory is deleted, in which it writes.
+  process.prependOnceListener("exit", kill);
+  if (signal?.aborted === true) kill();
+  try {
+    const end = await child.ended;
+    signal?.throwIfAborted();
+    return end;
+  } finally {
+    signal?.removeEventListener("abort", kill);
+    process.off("exit", kill);
   }
 }
 
@@ -96,7 +121,7 @@ function uninterrupted(model: OpenModel, prompt: readonly number[], order: { tok
   return tokens;
 }
 
-async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expectedTokens: number, view: StoryView | undefined): Promise<FirstHalf> {
+async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expectedTokens: number, view: StoryView | undefined, signal: AbortSignal | undefined): Promise<FirstHalf> {
   const tokens = [...order.tokens];
   const stored: ChunkRecord[] = [];
   let killed = false;
@@ -114,7 +139,7 @@ async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expected
   });
   showProcess(view, child, "writes");
   view?.prose(model.tokenizer.decode(tokens), "gray");
-  const end = await child.ended;
+  const end = await endOf(child, signal);
   view?.endProse();
   if (end.signal !== "SIGKILL") throw new Error(`process one ended by itself (code ${end.code}) before it could be killed after ${tokens.length} tokens`);
   const bytes = stored.reduce((sum, chunk) => sum + chunk.bytes, 0);
@@ -123,7 +148,7 @@ async function writeUntilKilled(model: OpenModel, order: NarratorOrder, expected
   return { tokens, stored: stored.toSorted((a, b) => a.index - b.index), signal: end.signal };
 }
 
-async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | undefined): Promise<SecondHalf> {
+async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | undefined, signal: AbortSignal | undefined): Promise<SecondHalf> {
   const tokens = [...order.tokens];
   let restored: SecondHalf["restored"] | undefined;
   let done: SecondHalf["done"] | undefined;
@@ -138,7 +163,7 @@ async function goOn(model: OpenModel, order: NarratorOrder, view: StoryView | un
     } else if (event.type === "done") done = event;
   });
   showProcess(view, child, "takes over");
-  const end = await child.ended;
+  const end = await endOf(child, signal);
   view?.endProse();
   if (restored === undefined || done === undefined) throw new Error(`process two failed (code ${end.code}, signal ${end.signal})`);
   return { tokens, restored, done };

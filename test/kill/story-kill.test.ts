@@ -1,9 +1,12 @@
 /** A narrator killed with SIGKILL, at many moments: what it reported as stored is served, with its own bytes, and the text goes on. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { SeededRandom } from "../../src/base/random.ts";
 import { shippedModel, type OpenModel } from "../../src/demo/model-files.ts";
@@ -36,6 +39,36 @@ test("the demo on stories260K", async (context) => {
   const report = await runStoryDemo({ modelPath: storiesPath, tokensMax: 201 });
   assert.ok(report.ok, JSON.stringify(report));
   assert.match(report.text, /^Once upon a time, there was a little girl named Lily\..*so she$/s);
+});
+
+test("a story that is stopped leaves neither process nor directory", async (context) => {
+  const place = scratch(context);
+  const before = process.env.TMPDIR;
+  process.env.TMPDIR = place;
+  context.after(() => (before === undefined ? delete process.env.TMPDIR : (process.env.TMPDIR = before)));
+  const stop = new AbortController();
+  let pid = 0;
+  const view = {
+    write(text: string): void {
+      pid ||= Number(/process (\d+) writes/.exec(text)?.[1] ?? 0);
+      if (pid > 0) setTimeout(() => stop.abort(new Error("stopped")), 100);
+    },
+    color: false,
+  };
+  await assert.rejects(runStoryDemo({ modelPath: shippedModel().checkpointPath, paceMs: 50, view, signal: stop.signal }), /stopped/);
+  assert.ok(pid > 0);
+  assert.throws(() => process.kill(pid, 0), /ESRCH/);
+  assert.deepEqual(readdirSync(place), []);
+});
+
+test("a narrator whose listener went away ends without a word", async (context) => {
+  const entry = fileURLToPath(import.meta.resolve("../../src/demo/narrator-process.js"));
+  const narrator = spawn(process.execPath, [entry, JSON.stringify(order(openShipped(), scratch(context), [1], 0))], { stdio: ["ignore", "pipe", "pipe"] });
+  narrator.stdout.destroy();
+  let said = "";
+  narrator.stderr.setEncoding("utf8").on("data", (text: string) => void (said += text));
+  const [code] = (await once(narrator, "close")) as [number];
+  assert.deepEqual([code, said], [1, ""]);
 });
 
 test("a story that is too short to be interrupted is refused in words", async () => {

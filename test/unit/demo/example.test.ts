@@ -67,7 +67,15 @@ test("kill --json prints one report", () => {
 });
 
 test("misuse is answered in words", () => {
-  assert.match(example("rite").err, /unknown command rite; known: write, continue, both, kill/);
+  assert.match(example("rite").err, /^run\.mjs: unknown command rite; known: write, continue, both, kill\n$/);
+  assert.match(example("toString").err, /^run\.mjs: unknown command toString/);
+  assert.match(example("--nosuch").err, /^run\.mjs: Unknown option '--nosuch'[^\n]*\n$/);
+  const none = example("continue", "--dir", "/tmp/nowhere");
+  assert.equal(none.err, "run.mjs: there is no story in /tmp/nowhere; write one first: run.mjs write --dir /tmp/nowhere\n");
+  assert.equal(none.status, 2);
+  const help = example("--help");
+  assert.equal(help.status, 0);
+  assert.match(help.out, /write +--dir DIR.*continue --dir DIR/s);
   assert.match(example("write").err, /--dir is missing/);
   assert.match(example("write", "--dir", "/tmp/nowhere", "--model", "/nonexistent.bin").err, /there is no model at \/nonexistent\.bin/);
 });
