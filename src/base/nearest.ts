@@ -15,16 +15,23 @@ function editDistance(a: string, b: string): number {
 /** The known name that a person who typed `name` most likely meant, or undefined when nothing is close. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const wanted = name.toLowerCase();
+  const names = [...known];
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.ceil(name.length / 3)) + 1;
-  for (const candidate of known) {
+  for (const candidate of names) {
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
     }
   }
-  return best;
+  return best ?? nameWithWord(wanted, names);
+}
+
+/** The only known name that has `word` as one of its parts: `base_path` for `path`. */
+function nameWithWord(word: string, known: readonly string[]): string | undefined {
+  const found = known.filter((candidate) => candidate.toLowerCase().split(/[^a-z0-9]+/).includes(word));
+  return found.length === 1 ? found[0] : undefined;
 }
 
 /** `; did you mean "x"?` or an empty string: the tail of every message about an unknown name. */

@@ -2,7 +2,7 @@
  * What lies in an fs directory, or in one object file, and whether it is intact (`kvferry inspect`). Reads only: it takes no lock, so it
  * works on a directory that a live process owns, and it changes nothing.
  */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 
 import { systemClock } from "../base/clock.ts";
@@ -56,9 +56,11 @@ export interface InspectOptions {
 }
 
 const filesPerBreath = 16;
+/** The first bytes of every object file, as native/core/object_file.h lays them out. */
+const objectMagic = Buffer.from("\x89KVF\r\n\x1a\n", "latin1");
 const objectName = /^[0-9a-f]{32}\.[0-9a-f]{8}$/;
 
-/** Throws AdapterError when `path` is not there, is no kvferry directory, or has another version. */
+/** Throws AdapterError when `path` is not there, is no kvferry directory, is no file of ours, or has another version. */
 export async function inspectPath(path: string, runtime: NativeRuntime, options: InspectOptions = {}): Promise<InspectReport> {
   let found;
   try {
@@ -68,6 +70,8 @@ export async function inspectPath(path: string, runtime: NativeRuntime, options:
   }
   const inspection = new Inspection(path, runtime.binding);
   if (!found.isDirectory()) {
+    // A file that has neither the name nor the beginning of an object file is somebody else's, not a damaged one of ours.
+    if (!objectName.test(basename(path)) && !(await beginsAsObject(path))) throw new AdapterError("inspect", `${path} is not one of kvferry's files: it has neither the name nor the beginning of an object file`);
     const object = inspection.file(path, basename(path), found.size);
     return inspection.report({ kind: "file", version: object.formatVersion, uuid: "", owner: null, object });
   }
@@ -180,6 +184,19 @@ function describedIn(report: ObjectFileReport): { modelName: string; cacheSalt: 
     return { modelName, cacheSalt, fingerprint };
   } catch {
     return { modelName: "unknown", cacheSalt: "", fingerprint: "" };
+  }
+}
+
+async function beginsAsObject(path: string): Promise<boolean> {
+  const file = await open(path, "r").catch((error: unknown) => {
+    throw new AdapterError("inspect", `${path} cannot be read: ${errorText(error)}`, { cause: error });
+  });
+  try {
+    const head = Buffer.alloc(objectMagic.length);
+    await file.read(head, 0, head.length, 0);
+    return head.equals(objectMagic);
+  } finally {
+    await file.close();
   }
 }
 

@@ -56,7 +56,7 @@ export class PolicyRegistry<Policy extends object, Context> {
   /** The policy of this name, or the one that the module at this path exports. Throws ConfigError or PluginError. */
   async resolve(nameOrPath: string, field: string, baseDirectory?: string): Promise<PolicyFactory<Policy, Context>> {
     if (!looksLikeModulePath(nameOrPath)) return this.find(nameOrPath, field);
-    const loaded = await loadExport(nameOrPath, { wanted: `a ${this.#kind.word} policy`, baseDirectory });
+    const loaded = await loadExport(nameOrPath, { wanted: `${this.#kind.word === "eviction" ? "an" : "a"} ${this.#kind.word} policy`, baseDirectory });
     return this.#factory(nameOrPath, loaded.origin, loaded.value as unknown as PolicySource<Policy, Context>);
   }
 
@@ -91,6 +91,7 @@ export class PolicyRegistry<Policy extends object, Context> {
   #unknown(name: string): string {
     const { word, advice } = this.#kind;
     const known = this.names();
+    if (/\.[cm]?[jt]s(#\w+)?$/.test(name)) return `Unknown ${word} policy '${name}'. Known: ${known.join(", ")}; a module's file is written with its path: './${name}'`;
     const hint = (advice !== undefined && Object.hasOwn(advice, name) ? advice[name] : undefined) ?? didYouMean(name, known);
     return `Unknown ${word} policy '${name}'. Known: ${known.join(", ")}${hint}`;
   }

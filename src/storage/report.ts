@@ -79,7 +79,8 @@ export function storageBanner({ config, runtime, l1, adapters }: StorageParts, l
   const engine = runtime.stats();
   return [
     `L1 ${formatBytes(l1.arena.capacityBytes)}, eviction ${config.l1.evictionPolicy}, store policy ${config.l2.storePolicy}, prefetch policy ${config.l2.prefetchPolicy}; largest object ${formatBytes(largestObjectBytes)}`,
-    ...(engine.fileEngine === "io_uring" ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
+    // Before an adapter has opened files there is nothing to say about how they move.
+    ...(engine.fileEngine === "io_uring" || !adapters.some((adapter) => adapter.capabilities.persistent && !adapter.capabilities.throughJavaScript) ? [] : [`files go through threads: ${engine.fileEngineReason}`]),
     ...adapters.map((adapter) => `L2 ${describe(adapter)}`),
     ...config.warnings.map((warning) => `warning: ${warning}`),
   ];

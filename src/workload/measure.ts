@@ -3,7 +3,7 @@ import { formatBytes } from "../base/bytes.ts";
 import type { Counters } from "../base/counters.ts";
 import type { Storage } from "../storage/index.ts";
 import type { ReplayCounts } from "./replay.ts";
-import type { ReplaySample } from "./replay-result.ts";
+import type { ReplaySample, StoreLoss } from "./replay-result.ts";
 
 interface Obligations {
   readonly created: number;
@@ -54,13 +54,24 @@ export function checkAtRest(storage: Storage): { readonly usedBytes: number; rea
   return { usedBytes, problems };
 }
 
+/** How many chunk stores ended otherwise than stored, per adapter and reason. */
+export function storeLossesOf(counters: Counters): readonly StoreLoss[] {
+  const found: StoreLoss[] = [];
+  for (const [id, chunks] of Object.entries(counters.snapshot())) {
+    const { name, labels } = parseCounterId(id);
+    if (name !== "kvferry_store_keys_total" || chunks === 0 || (labels.ending !== "failed" && labels.ending !== "dropped")) continue;
+    found.push({ adapter: labels.adapter, ending: labels.ending, reason: labels.reason, chunks });
+  }
+  return found;
+}
+
 /** One sentence per adapter and reason for which chunks were not stored or not found whole. */
 export function lossesOf(counters: Counters): readonly string[] {
   const found: string[] = [];
   for (const [id, value] of Object.entries(counters.snapshot())) {
     if (value === 0) continue;
     const { name, labels } = parseCounterId(id);
-    if (name === "kvferry_store_keys_total" && labels.ending !== "stored") found.push(`${value} chunk stores ${labels.ending} at ${labels.adapter}: ${labels.reason}`);
+    if (name === "kvferry_store_keys_total" && labels.ending !== "stored") found.push(`${value} chunk stores ${labels.ending}${labels.reason === "no_target" ? " by the store policy, which named no adapter" : ` at ${labels.adapter}`}: ${labels.reason}`);
     else if (name === "kvferry_load_misses_total" && labels.reason !== "missing") found.push(`${value} chunks of ${labels.adapter} counted as misses: ${labels.reason}`);
     else if (name === "kvferry_policy_errors_total") found.push(`the ${labels.kind} policy ${labels.policy} threw ${value} times`);
     else if (name === "kvferry_lookup_deadlines_total") found.push(`${value} lookups ended at their deadline with a shorter prefix`);

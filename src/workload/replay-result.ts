@@ -17,6 +17,14 @@ export interface ReplaySample {
   readonly waitingWriters: number;
 }
 
+/** Chunk stores of one adapter that ended for one reason. */
+export interface StoreLoss {
+  readonly adapter: string;
+  readonly ending: "failed" | "dropped";
+  readonly reason: string;
+  readonly chunks: number;
+}
+
 export interface ReplayResult {
   readonly trace: string;
   readonly requests: number;
@@ -29,6 +37,8 @@ export interface ReplayResult {
   readonly l1: { readonly capacityBytes: number; readonly peakBytes: number; readonly usedBytesAtEnd: number };
   /** One per committed chunk, over all adapters that owed it; each ends as exactly one of the other three. */
   readonly obligations: { readonly created: number; readonly stored: number; readonly failed: number; readonly dropped: number };
+  /** What the failed and dropped ones ended for, per adapter and reason; `none` = no adapter was named for them. */
+  readonly storeLosses: readonly StoreLoss[];
   readonly seconds: number;
   readonly payloadBytesPerBlock: number;
   readonly seed: number;

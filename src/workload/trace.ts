@@ -123,7 +123,8 @@ async function* readLines(path: string, nextLine: () => number): AsyncGenerator<
     if (rest !== "") yield rest;
   } catch (error) {
     if (error instanceof TraceError) throw error;
-    throw new TraceError(nextLine(), `${path}:${nextLine()}: cannot be read on (${errorText(error)})`, { cause: error });
+    const cut = compressed ? "; the file is cut short or damaged: what was read before that is not used, and --skip-broken-lines cannot skip it" : "";
+    throw new TraceError(nextLine(), `${path}:${nextLine()}: cannot be read on (${errorText(error)})${cut}`, { cause: error });
   } finally {
     file.destroy();
   }

@@ -4,8 +4,7 @@
  * means nothing without knowing by how much. Ours also writes a header, publishes each file under its name and verifies what it reads.
  */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -13,6 +12,7 @@ import { KiB, MiB } from "../../base/bytes.ts";
 import { keyRecordBytes } from "../../keys/key-batch.ts";
 import type { FileEngineChoice, NativeArena, NativeObjectFiles } from "../../native/binding.ts";
 import { NativeRuntime } from "../../native/runtime.ts";
+import { makeTemporaryDirectory } from "../temporary.ts";
 import type { BenchOptions, BenchReport } from "./contract.ts";
 import { quartiles } from "./quartiles.ts";
 
@@ -30,7 +30,7 @@ interface Shape {
 }
 
 export async function run(options: BenchOptions): Promise<BenchReport> {
-  const base = mkdtempSync(join(process.env.KVFERRY_BENCH_DIR ?? tmpdir(), "kvferry-bench-fs-"));
+  const base = makeTemporaryDirectory("kvferry-bench-fs-", { KVFERRY_BENCH_DIR: process.env.KVFERRY_BENCH_DIR });
   const pairs = options.quick ? 2 : 9;
   const totalBytes = (options.quick ? 64 : 512) * MiB;
   const figures: Record<string, unknown> = {};

@@ -60,7 +60,8 @@ TRACE is JSON lines, plain or gzip: {"timestamp": ms, "input_length": n, "output
 every byte, store the rest. With no policy and no adapter named, the replay runs in buffer-only mode (--eviction-policy noop,
 --l2-store-policy skip_l1) over a temporary directory that it removes afterwards.
 
-Exit code: 0 when every loaded byte was right, nothing was lost and L1 came to rest; 1 when not; 2 for a wrong command line;
+Exit code: 0 when every loaded byte was right, nothing was lost unsaid and L1 came to rest; 1 when not, or when TRACE is broken;
+2 for a command line that cannot be carried out (a flag, a directory or module that cannot be used, a TRACE that is missing or empty);
 143, 130 or 129 after SIGTERM, SIGINT or SIGHUP, which drain what is in flight and print the summary so far.
 
 Examples:

@@ -4,10 +4,11 @@ import type { LoadedTrace, ReplayFlags } from "../commands/replay.ts";
 import { formatCount, formatPercent, table } from "../format.ts";
 import type { Terminal } from "../terminal.ts";
 import { exitCodes, UsageError } from "../usage.ts";
+import { inWordsOfFlags } from "./plan.ts";
 
 export async function runIndexOnly(trace: LoadedTrace, flags: ReplayFlags, terminal: Terminal): Promise<number> {
   const policyName = flags.evictionPolicy ?? "LRU";
-  const policy = (await evictionPolicies.resolve(policyName, "--eviction-policy", process.cwd())).create(indexPolicyContext);
+  const policy = await inWordsOfFlags(async () => (await evictionPolicies.resolve(policyName, "--eviction-policy", process.cwd())).create(indexPolicyContext));
   if (!policy.evicts) throw new UsageError(`--eviction-policy ${policyName} evicts nothing, so there is nothing to simulate with --index-only; name LRU, FIFO or ARC`);
   const touchOrder = (flags.touchOrder ?? "head-first") as TouchOrder;
   const capacityBlocks = flags.capacityBlocks as number;

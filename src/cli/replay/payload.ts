@@ -1,17 +1,17 @@
 import { rmSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { systemClock } from "../../base/clock.ts";
-import { createLogger } from "../../base/log.ts";
+import { createLogger, type Logger } from "../../base/log.ts";
 import { packageRoot } from "../../native/load.ts";
 import { openStorage } from "../../storage/index.ts";
 import { renderReport } from "../../workload/report/page.ts";
 import type { LoadedTrace, ReplayFlags } from "../commands/replay.ts";
+import { makeTemporaryDirectory } from "../temporary.ts";
 import { signalExitCodes, type Terminal } from "../terminal.ts";
 import { exitCodes } from "../usage.ts";
-import { checkPayloadFits, inWordsOfFlags, storageConfig, wantsTemporaryDirectory } from "./plan.ts";
+import { checkPayloadFits, checkStoresHoldOne, emptyStores, inWordsOfFlags, storageConfig, wantsTemporaryDirectory } from "./plan.ts";
 import { reportFile, type ReportFile } from "./report-file.ts";
 import { replayOver, StopSignals, type FinishedRun } from "./run.ts";
 import { commandLineOf, summaryOf } from "./summary.ts";
@@ -21,17 +21,16 @@ export async function runPayloadReplay(trace: LoadedTrace, flags: ReplayFlags, t
   const report = flags.report === undefined ? undefined : await reportFile(flags.report, trace.path);
   // From before the first thing that must be undone.
   const stop = new StopSignals(terminal);
-  const temporary = wantsTemporaryDirectory(flags) ? await TemporaryDirectory.make() : undefined;
+  const temporary = wantsTemporaryDirectory(flags) ? new TemporaryDirectory(makeTemporaryDirectory("kvferry-replay-")) : undefined;
   try {
-    const logger = createLogger("warn", systemClock, (line) => {
-      terminal.progress("");
-      terminal.err(`${line}\n`);
-    });
+    checkStoresHoldOne(flags);
+    const logger = replayLogger(flags, terminal);
     const storage = await inWordsOfFlags(() => openStorage(storageConfig(flags, temporary?.path), { logger }));
     let run: FinishedRun;
     try {
       checkPayloadFits(storage, flags);
       if (flags.json !== true) for (const line of storage.banner()) terminal.err(`${line}\n`);
+      for (const warning of emptyStores(storage, flags)) terminal.err(`warning: ${warning}\n`);
       run = await replayOver(storage, trace, flags, terminal, stop);
     } finally {
       await storage.close({ deadlineMs: 1_000 });
@@ -43,14 +42,30 @@ export async function runPayloadReplay(trace: LoadedTrace, flags: ReplayFlags, t
   }
 }
 
+/** The storage's warnings, without what this command says in its own place: the banner has the configuration's, the summary counts losses. */
+function replayLogger(flags: ReplayFlags, terminal: Terminal): Logger {
+  const logger = createLogger("warn", systemClock, (line) => {
+    terminal.progress("");
+    terminal.err(`${line}\n`);
+  });
+  const begun = new Set<string>();
+  return {
+    ...logger,
+    warn(kind, message) {
+      if (kind === "config" && flags.json !== true) return;
+      if (!/^store_(failed|dropped)_/.test(kind)) return logger.warn(kind, message);
+      // A line has the keys of one batch; a total that grows while one reads is told once, at the end.
+      if (begun.has(kind)) return;
+      begun.add(kind);
+      logger.warn(kind, `${message} (the first of this kind; the summary counts all)`);
+    },
+  };
+}
+
 /** Goes away with the run, also when a second signal ends the process at once. */
 class TemporaryDirectory {
   readonly path: string;
   readonly #onExit: () => void;
-
-  static async make(): Promise<TemporaryDirectory> {
-    return new TemporaryDirectory(await mkdtemp(join(tmpdir(), "kvferry-replay-")));
-  }
 
   constructor(path: string) {
     this.path = path;

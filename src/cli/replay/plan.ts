@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 
 import { formatBytes, GiB } from "../../base/bytes.ts";
-import { ConfigError } from "../../base/errors.ts";
+import { AdapterError, ConfigError, PluginError } from "../../base/errors.ts";
 import { largestL1Bytes, memoryLimitBytes, type Storage, type StorageConfigInput } from "../../storage/index.ts";
 import type { ReplayFlags } from "../commands/replay.ts";
 import { UsageError } from "../usage.ts";
@@ -65,11 +65,14 @@ export async function inWordsOfFlags<Result>(open: () => Promise<Result>): Promi
   try {
     return await open();
   } catch (error) {
+    // A directory that cannot be used, a module that is not there: the command line asks for what cannot be had.
+    if (error instanceof AdapterError || error instanceof PluginError) throw new UsageError(error.message);
     if (!(error instanceof ConfigError)) throw error;
-    const named = [error.field, error.field.replace(/\.[^.]*$/, "")].some((field) => error.message.includes(field));
+    const adapter = /^l2\.adapters\[\d+\]/.exec(error.field)?.[0];
+    const named = [error.field, adapter ?? error.field.replace(/\.[^.]*$/, "")].some((field) => error.message.includes(field));
     let sentence = named ? error.message : `${error.field}: ${error.message}`;
     for (const [field, flag] of Object.entries(flagOfField)) sentence = sentence.replaceAll(field, flag);
-    throw new UsageError(sentence.replaceAll(/\bl2\.adapters\[(\d+)\]/g, (_, index: string) => `--l2-adapter ${Number(index) + 1}`).replace("l2.adapters must name", "--l2-adapter must name"));
+    throw new UsageError(sentence.replaceAll(/\bl2\.adapters\[(\d+)\]/g, (_, index: string) => `--l2-adapter #${Number(index) + 1}`).replace("l2.adapters must name", "--l2-adapter must name"));
   }
 }
 
@@ -81,4 +84,41 @@ export function checkPayloadFits(storage: Storage, flags: ReplayFlags): void {
     throw new UsageError(
       `--payload-bytes-per-block must be at most ${largest} (${formatBytes(largest)}), the largest object of an L1 of ${formatBytes(storage.arena.capacityBytes)}, got ${payloadBytes} (${formatBytes(payloadBytes)})`,
     );
+}
+
+const pageBytes = 4096;
+
+/** Refuses a store whose own limit is below one object, before anything is opened. */
+export function checkStoresHoldOne(flags: ReplayFlags): void {
+  const payloadBytes = payloadBytesOf(flags);
+  const padded = Math.ceil(payloadBytes / pageBytes) * pageBytes;
+  for (const [index, given] of (flags.l2Adapter ?? []).entries()) {
+    let spec: unknown = given;
+    for (let place = `--l2-adapter #${index + 1}`; typeof spec === "object" && spec !== null; place += ".inner") {
+      const { type, inner, ...fields } = spec as Record<string, unknown>;
+      // A file has a page of header before its payload.
+      const objectBytes = type === "fs" ? pageBytes + padded : padded;
+      for (const field of ["max_size_gb", "max_capacity_gb"]) {
+        const size = fields[field];
+        if ((type !== "fs" && type !== "mock") || typeof size !== "number" || !(size > 0) || size * GiB >= objectBytes) continue;
+        throw new UsageError(`${place} ('${type}'): ${field} must be at least ${leastGb(objectBytes)}, one object of ${formatBytes(objectBytes)} (--payload-bytes-per-block ${payloadBytes}), got ${size}`);
+      }
+      spec = inner;
+    }
+  }
+}
+
+/** GiB with three digits, never less than `bytes`. */
+function leastGb(bytes: number): string {
+  const gb = bytes / GiB;
+  const step = 10 ** (Math.floor(Math.log10(gb)) - 2);
+  return String(Number((Math.ceil(gb / step) * step).toPrecision(3)));
+}
+
+/** One sentence per store that has no room for a single object now. */
+export function emptyStores(storage: Storage, flags: ReplayFlags): string[] {
+  const payloadBytes = payloadBytesOf(flags);
+  return storage.adapters
+    .filter((adapter) => adapter.capabilities.accountsBytes && adapter.usage().capacityBytes < payloadBytes)
+    .map((adapter) => `${adapter.name} can hold nothing, so every store to it will fail: ${adapter.describe()}`);
 }

@@ -3,9 +3,9 @@ import { MiB } from "../../base/bytes.ts";
 import { systemClock } from "../../base/clock.ts";
 import { CapacityError, errorText } from "../../base/errors.ts";
 import type { Storage } from "../../storage/index.ts";
-import { checkAtRest, infinitePrefixHitRatio, lossesOf, obligationsOf, takeSample } from "../../workload/measure.ts";
+import { checkAtRest, infinitePrefixHitRatio, lossesOf, obligationsOf, storeLossesOf, takeSample } from "../../workload/measure.ts";
 import { Replay } from "../../workload/replay.ts";
-import type { ReplayResult, ReplaySample } from "../../workload/replay-result.ts";
+import type { ReplayResult, ReplaySample, StoreLoss } from "../../workload/replay-result.ts";
 import { Sampler } from "../../workload/sampler.ts";
 import type { LoadedTrace, ReplayFlags } from "../commands/replay.ts";
 import { signalExitCodes, type StopSignal, type Terminal } from "../terminal.ts";
@@ -23,6 +23,8 @@ export interface FinishedRun {
 const windowBytesMax = MiB;
 const windowCount = 8;
 const progressPauseMs = 200;
+/** Store policies of kvferry's; any other is the user's. */
+const kvferrysOwn: ReadonlySet<string> = new Set(["default", "skip_l1"]);
 
 /** Replays `trace`, waits for what is in flight, and says what happened. Rejects only when the storage itself cannot be used. */
 export async function replayOver(storage: Storage, trace: LoadedTrace, flags: ReplayFlags, terminal: Terminal, stop: StopSignals): Promise<FinishedRun> {
@@ -127,7 +129,9 @@ function resultOf(storage: Storage, replay: Replay, trace: LoadedTrace, flags: R
   const obligations = obligationsOf(storage.counters);
   const problems = [...failures, ...atRest.problems];
   if (counts.bytesWrong > 0) problems.push(`${counts.bytesWrong} of ${counts.bytesVerified} loaded bytes were wrong`);
-  if (obligations.dropped > 0 && interruptedBy === null) problems.push(`${obligations.dropped} chunks were dropped; a replay waits for room and may lose nothing`);
+  const storeLosses = storeLossesOf(storage.counters);
+  const dropped = obligations.dropped - droppedByChoice(storage.config.l2.storePolicy, storeLosses);
+  if (dropped > 0 && interruptedBy === null) problems.push(`${dropped} chunks were dropped; a replay waits for room and may lose nothing`);
   return {
     trace: trace.path,
     requests: counts.requests,
@@ -137,6 +141,7 @@ function resultOf(storage: Storage, replay: Replay, trace: LoadedTrace, flags: R
     bytes: { stored: counts.bytesCommitted, loaded: counts.bytesLoaded, verified: counts.bytesVerified, wrong: counts.bytesWrong },
     l1: { capacityBytes: storage.arena.capacityBytes, peakBytes: storage.usage.peakUsedBytes, usedBytesAtEnd: atRest.usedBytes },
     obligations,
+    storeLosses,
     seconds: watched.seconds,
     payloadBytesPerBlock: payloadBytesOf(flags),
     seed: seedOf(flags),
@@ -148,6 +153,12 @@ function resultOf(storage: Storage, replay: Replay, trace: LoadedTrace, flags: R
     warnings: lossesOf(storage.counters),
     interruptedBy,
   };
+}
+
+/** Chunks that a user's store policy named nobody for, or let go under pressure. kvferry's own policies never do that on purpose. */
+function droppedByChoice(storePolicy: string, losses: readonly StoreLoss[]): number {
+  if (kvferrysOwn.has(storePolicy)) return 0;
+  return losses.filter(({ ending, reason }) => ending === "dropped" && (reason === "no_target" || reason === "queue_full")).reduce((sum, { chunks }) => sum + chunks, 0);
 }
 
 /** A run that could not go on, as a sentence. */

@@ -34,7 +34,7 @@ export function summaryOf(result: ReplayResult): string {
     ["stored", `${formatCount(chunks.stored)} chunks, ${formatBytes(bytes.stored)} (${formatRate(bytes.stored, seconds)})`],
     ["loaded", `${formatBytes(bytes.loaded)} (${formatRate(bytes.loaded, seconds)}), every byte checked: ${formatCount(bytes.wrong)} wrong`],
     ["L1", `peak ${formatBytes(l1.peakBytes)} of ${formatBytes(l1.capacityBytes)}, ${formatBytes(l1.usedBytesAtEnd)} at the end  (eviction ${policies.eviction}, store ${policies.store}, prefetch ${policies.prefetch})`],
-    ["obligations", `${formatCount(obligations.created)} created = ${formatCount(obligations.stored)} stored + ${formatCount(obligations.failed)} failed + ${formatCount(obligations.dropped)} dropped`],
+    ["obligations", `${formatCount(obligations.created)} created = ${formatCount(obligations.stored)} stored + ${formatCount(obligations.failed)} failed + ${formatCount(obligations.dropped)} dropped${lossesIn(result)}`],
     ["event loop", `delay p50 ${eventLoopDelayMs.p50.toFixed(1)} ms, p99 ${eventLoopDelayMs.p99.toFixed(1)} ms, longest ${eventLoopDelayMs.max.toFixed(1)} ms`],
     ["verdict", verdictOf(result)],
   ]);
@@ -42,9 +42,17 @@ export function summaryOf(result: ReplayResult): string {
 
 function verdictOf(result: ReplayResult): string {
   if (result.problems.length > 0) return `BROKEN: ${result.problems.join("; ")}`;
-  const losses = result.warnings.length > 0 ? "; see the warnings" : "";
+  const { failed, dropped, created } = result.obligations;
+  const lost = [failed > 0 ? `${formatCount(failed)} failed` : "", dropped > 0 ? `${formatCount(dropped)} dropped` : ""].filter(Boolean).join(", ");
+  const losses = lost !== "" ? `; of ${formatCount(created)} stores ${lost}: see obligations` : result.warnings.length > 0 ? "; see the warnings" : "";
   if (result.interruptedBy !== null) return `ended early by ${result.interruptedBy} after ${formatCount(result.requests)} requests; every loaded byte right, L1 at rest${losses}`;
   return `every loaded byte right, L1 at rest${losses}`;
+}
+
+/** ` (118 no_room at fs)`: what stores that ended otherwise than stored ended for. */
+function lossesIn({ storeLosses }: ReplayResult): string {
+  if (storeLosses.length === 0) return "";
+  return ` (${storeLosses.map(({ adapter, reason, chunks }) => `${formatCount(chunks)} ${reason}${adapter === "none" ? "" : ` at ${adapter}`}`).join(", ")})`;
 }
 
 /** The command line that makes the same run again, quoted for a shell. */

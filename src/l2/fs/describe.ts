@@ -17,9 +17,10 @@ export interface FsDescription {
 export function describeFs({ name, parts, limits, maxBytes, policy, engine, directIo }: FsDescription): string {
   const { spec, basePath, freeSpace } = parts;
   const free = `${formatBytes(freeSpace.keptBytes)} of ${formatBytes(freeSpace.totalBytes)} stay free`;
+  const rule = freeSpace.keptBytes > (freeSpace.totalBytes * spec.min_free_percent) / 100 ? `min_free_gb ${spec.min_free_gb}` : `min_free_percent ${spec.min_free_percent}`;
   const limit =
     limits.reason === "free_space"
-      ? `at most ${formatBytes(Math.max(0, limits.capacityBytes))} of objects (${free}${maxBytes === Infinity ? "" : `, before max_size_gb ${formatBytes(maxBytes)}`})`
+      ? `at most ${formatBytes(Math.max(0, limits.capacityBytes))} of objects (${free}${limits.capacityBytes > 0 ? "" : `: ${rule} is more than is free`}${maxBytes === Infinity ? "" : `, before max_size_gb ${formatBytes(maxBytes)}`})`
       : `at most ${formatBytes(maxBytes)} of objects (max_size_gb; ${free})`;
   const count = spec.max_objects === undefined ? "" : `, at most ${spec.max_objects} objects`;
   const eviction = spec.eviction === undefined ? `${policy} when room is needed` : `${policy} from ${spec.eviction.trigger_watermark} of it, or when room is needed`;

@@ -129,6 +129,52 @@ test("stores that fail are warned about, per adapter and reason, and leave nothi
   assert.match(run.err, /warning: \d+ chunk stores failed at .*: refused/);
 });
 
+test("a store with room for nothing is named with the field that leaves it none, and every count agrees", async () => {
+  const full = JSON.stringify({ type: "fs", base_path: join(directory, "full"), min_free_gb: 1e9 });
+  const args = ["replay", shippedTrace, "--limit", "20", "--eviction-policy", "noop", "--l2-adapter", full];
+  const run = await kvferry(...args);
+  assert.equal(run.code, 0, run.err);
+  assert.match(run.err, /warning: fs can hold nothing, so every store to it will fail: .*min_free_gb 1000000000 is more than is free/);
+  const [, created, failed] = /obligations +(\d+) created = 0 stored \+ (\d+) failed/.exec(run.out) ?? [];
+  assert.equal(created, failed, run.out);
+  assert.ok(run.out.includes(`(${failed} no_room at fs)`) && run.out.includes(`of ${created} stores ${failed} failed`), run.out);
+  assert.ok(run.err.includes(`warning: ${failed} chunk stores failed at fs: no_room`), run.err);
+  assert.match(run.err, /WARN fs: \d+ keys failed \(no_room\).* \(the first of this kind; the summary counts all\)/);
+});
+
+/** Names the adapter for every second chunk alone, and keeps nothing in L1. */
+const halfPolicy = `export default class {
+  name = "half";
+  selectStoreTargets(keys, [adapter]) {
+    return [{ adapterIndex: adapter.index, keyIndices: Uint32Array.from({ length: keys.count }, (_, index) => index).filter((index) => index % 2 === 0) }];
+  }
+  decideL1() {
+    return "drop";
+  }
+}`;
+
+test("what a user's store policy drops is counted with its reason; a drop that nobody decided is a broken promise", async () => {
+  const path = join(directory, "half.mjs");
+  await writeFile(path, halfPolicy);
+  const args = ["replay", shippedTrace, "--limit", "20", "--eviction-policy", "noop", "--l2-adapter", mock, "--l2-store-policy"];
+  const chosen = await kvferry(...args, path);
+  assert.equal(chosen.code, 0, chosen.out);
+  assert.match(chosen.out, /(\d+) dropped \(\1 no_target\)/);
+  assert.match(chosen.out, /verdict +every loaded byte right, L1 at rest/);
+  const throwing = join(directory, "throwing.mjs");
+  await writeFile(throwing, halfPolicy.replace("return [{", 'if (keys.count > 1) throw new Error("no"); return [{'));
+  const undecided = await kvferry(...args, throwing);
+  assert.equal(undecided.code, 1, undecided.out);
+  assert.match(undecided.out, /verdict +BROKEN: \d+ chunks were dropped/);
+});
+
+test("the banner says how files move only where there are files, and a warning once", async () => {
+  const run = await kvferry("replay", shippedTrace, "--limit", "5", "--eviction-policy", "noop", "--l2-store-policy", "default", "--l2-adapter", mock);
+  assert.equal(run.code, 0, run.err);
+  assert.ok(!run.err.includes("files go through"), run.err);
+  assert.equal(run.err.split("nothing ever leaves L1").length, 2, run.err);
+});
+
 for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130], ["SIGHUP", 129]] as const)
   test(`${signal} in the middle drains, prints the summary so far and exits with ${code}`, async () => {
     const name = `interrupted-${signal}`;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { gzipSync } from "node:zlib";
 
 import { packageRoot } from "../../../src/native/load.ts";
 import { kvferry } from "./terminal.ts";
@@ -27,7 +28,7 @@ const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
   [["replay", shippedTrace, "--l1-size-gb", "1e9"], /^kvferry replay: --l1-size-gb must be at most \d+(\.\d+)? here \(memory limit .*\), got 1000000000$/],
   [["replay", shippedTrace, "--drain-seconds", "1e9"], 'kvferry replay: --drain-seconds must be a number above 0 and at most 2147483, got "1e9"'],
   [["replay", shippedTrace, "--eviction-policy", "constructor"], /Unknown eviction policy 'constructor'\. Known: [A-Za-z, ]+$/],
-  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1e9,"mock_bandwidth_gb":1}'], /--l2-adapter 1\.max_size_gb must be at most .*, got 1000000000$/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1e9,"mock_bandwidth_gb":1}'], /--l2-adapter #1\.max_size_gb must be at most .*, got 1000000000$/],
   [["replay", shippedTrace, "--report", shippedTrace], /^kvferry replay: --report must be another file than TRACE/],
   [["replay", shippedTrace, "--report", directory], /^kvferry replay: --report must be a file that can be written, got .* \(it is a directory\)$/],
   [["bench", "constructor"], /unknown benchmark "constructor"; known: /],
@@ -35,8 +36,8 @@ const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
   [["replay", shippedTrace, "--payload-bytes-per-block", "1001"], "kvferry replay: --payload-bytes-per-block must be a multiple of 4, got 1001"],
   [["replay", shippedTrace, "--l2-adapter", "fs"], /^kvferry replay: --l2-adapter must be a JSON object such as .*, got 'fs' \(/],
   [["replay", shippedTrace, "--l2-adapter", "[1]"], "kvferry replay: --l2-adapter must be a JSON object, got '[1]'"],
-  [["replay", shippedTrace, "--l2-adapter", '{"type":"fss"}'], /--l2-adapter 1.*fss.*did you mean "fs"/],
-  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1,"max_sise_gb":2}'], /--l2-adapter 1 .*max_sise_gb.*did you mean "max_size_gb"/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"fss"}'], /--l2-adapter #1.*fss.*did you mean "fs"/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1,"max_sise_gb":2}'], /--l2-adapter #1 .*max_sise_gb.*did you mean "max_size_gb"/],
   [["replay", shippedTrace, "--eviction-policy", "LRUU"], /Unknown eviction policy 'LRUU'\. Known: .*LRU.*did you mean "LRU"/],
   [["replay", shippedTrace, "--l2-store-policy", "skipl1", "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1}'], /Unknown store policy 'skipl1'.*did you mean "skip_l1"/],
   [["replay", shippedTrace, "--eviction-policy", "noop"], /--l2-adapter must name at least one adapter: with evictionPolicy noop/],
@@ -44,9 +45,20 @@ const refusals: readonly (readonly [readonly string[], string | RegExp])[] = [
   [["replay", shippedTrace, "--capacity-blocks", "5"], /^kvferry replay: --capacity-blocks is for --index-only/],
   [["replay", shippedTrace, "--index-only"], "kvferry replay: --index-only needs --capacity-blocks, the number of chunks that fit"],
   [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--report", "x.html"], "kvferry replay: --report moves payload and has no meaning with --index-only"],
-  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--touch-order", "tail"], 'kvferry replay: --touch-order must be one of head-first, tail-first; got "tail"'],
+  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--touch-order", "tail"], 'kvferry replay: --touch-order must be one of head-first, tail-first; got "tail"; did you mean "tail-first"?'],
   [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--eviction-policy", "noop"], /--eviction-policy noop evicts nothing/],
   [["replay", join(directory, "absent.jsonl")], /absent\.jsonl: cannot be opened as a trace \(ENOENT/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"fault_inject","inner":{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1},"store":{"fail":7}}'], "kvferry replay: --l2-adapter #1 ('fault_inject'): store.fail must be a number from 0 to 1, got 7"],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"mock","max_size_gb":"1","mock_bandwidth_gb":1}'], `kvferry replay: --l2-adapter #1 ('mock'): max_size_gb must be a positive number, got "1"`],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"fs","base_path":"/proc/kvferry/none"}'], /^kvferry replay: fs: base_path \/proc\/kvferry\/none cannot be used: ENOENT/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"plugin","module_path":"./none.mjs","class_name":"X"}'], /none\.mjs should export an L2 adapter class, but there is no such file/],
+  [["replay", shippedTrace, "--l2-store-policy", "./none.mjs", "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1}'], /none\.mjs should export a store policy, but there is no such file/],
+  [["replay", shippedTrace, "--l2-store-policy", "mine.mjs", "--l2-adapter", '{"type":"mock","max_size_gb":1,"mock_bandwidth_gb":1}'], /a module's file is written with its path: '\.\/mine\.mjs'$/],
+  [["replay", shippedTrace, "--index-only", "--capacity-blocks", "5", "--eviction-policy", "./none.mjs"], /none\.mjs should export an eviction policy, but there is no such file/],
+  [["replay", shippedTrace, "--l2-adapter", '{"type":"fs","base_path":"/proc/kvferry/none","max_size_gb":0.00001}'], "kvferry replay: --l2-adapter #1 ('fs'): max_size_gb must be at least 0.0000191, one object of 20.0 KiB (--payload-bytes-per-block 16384), got 0.00001"],
+  [["replay", shippedTrace, "--payload-bytes-per-block", "262144", "--l2-adapter", '{"type":"fault_inject","inner":{"type":"mock","max_size_gb":0.0001,"mock_bandwidth_gb":1}}'], /--l2-adapter #1\.inner \('mock'\): max_size_gb must be at least 0\.000245, /],
+  [["demo", "--model", "/nonexistent.bin"], /^kvferry demo: there is no model at \/nonexistent\.bin; give a llama2\.c checkpoint/],
+  [["inspect", join(packageRoot(), "README.md")], /^kvferry inspect: .*README\.md is not one of kvferry's files/],
   [["bench", "cpoy"], /unknown benchmark "cpoy"; known: .*; did you mean "copy"\?/],
 ];
 
@@ -93,4 +105,25 @@ test("--index-only prints the ratios that the simulation gives, for people and a
   assert.equal(result.prefixHitRatio, 3207 / 4308);
   const text = await kvferry("replay", shippedTrace, "--index-only", "--capacity-blocks", "200", "--touch-order", "tail-first");
   assert.match(text.out, /prefix hits +3,207 = 74\.44 %/);
+});
+
+test("a place that the environment names and nobody can write is refused by the variable's name", async () => {
+  for (const [variable, args] of [["TMPDIR", ["replay", shippedTrace]], ["KVFERRY_BENCH_DIR", ["bench", "fs", "--quick"]]] as const) {
+    const before = process.env[variable];
+    process.env[variable] = "/nonexistent";
+    const { code, out, err } = await kvferry(...args).finally(() => {
+      if (before === undefined) delete process.env[variable];
+      else process.env[variable] = before;
+    });
+    assert.deepEqual([code, out], [2, ""], err);
+    assert.match(err, new RegExp(`^kvferry \\w+: ${variable} must name a directory that can be written, got "/nonexistent" \\(ENOENT.*\\)\n$`));
+  }
+});
+
+test("a cut gzip trace is refused, and --skip-broken-lines does not pretend to help", async () => {
+  const path = join(directory, "cut.jsonl.gz");
+  await writeFile(path, gzipSync(await readFile(shippedTrace)).subarray(0, 5000));
+  const { code, out, err } = await kvferry("replay", path, "--index-only", "--capacity-blocks", "10", "--skip-broken-lines");
+  assert.deepEqual([code, out], [1, ""]);
+  assert.match(err, /cut\.jsonl\.gz:\d+: .*what was read before that is not used, and --skip-broken-lines cannot skip it/);
 });

@@ -49,6 +49,7 @@ test("every refusal names the field, what came and what is allowed", () => {
     [{ ...mock, serde: { type: "fp8" } }, "serde", /serde is not supported, got \{"type":"fp8"\}/],
     [{ ...mock, shared: true }, "shared", /must be false/],
     [{ type: "fs" }, "base_path", /base_path must be a non-empty text, it is missing/],
+    [{ type: "fs", path: "/tmp/x" }, "path", /unknown field path; .*did you mean "base_path"\?$/],
     [{ ...fs, base_path: "" }, "base_path", /non-empty text, got ""/],
     [{ ...fs, max_objects: 1.5 }, "max_objects", /integer of at least 1, got 1\.5/],
     [{ ...fs, min_free_percent: 101 }, "min_free_percent", /from 0 to 100, got 101/],

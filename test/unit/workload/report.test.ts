@@ -43,6 +43,7 @@ const result: ReplayResult = {
   bytes: { stored: 1e6, loaded: 2e6, verified: 2e6, wrong: 0 },
   l1: { capacityBytes: 32 * MiB, peakBytes: 29 * MiB, usedBytesAtEnd: 0 },
   obligations: { created: 14_985, stored: 14_985, failed: 0, dropped: 0 },
+  storeLosses: [],
   seconds: 20,
   payloadBytesPerBlock: 16384,
   seed: 1,
