@@ -18,11 +18,10 @@ test("no bug planted, none found", async () => {
   for (let seed = 1; seed <= 40; seed++) assert.equal((await runSeed(seed)).failure, undefined);
 });
 
-bugs.forEach(({ name }, index) =>
+for (const [index, { name }] of bugs.entries())
   test(`the simulation finds: ${name}`, async (context) => {
     const { stdout } = await promisify(execFile)(process.execPath, [main, String(index), String(seedsMax)]);
     const found = JSON.parse(stdout) as { seed: number; event: number; message: string } | null;
     assert.ok(found !== null, `not found in ${seedsMax} seeds`);
     context.diagnostic(`seed ${found.seed}, event ${found.event}: ${found.message}`);
-  }),
-);
+  });
