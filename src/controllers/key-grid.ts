@@ -26,7 +26,8 @@ export class KeyGrid {
     for (const row of rows)
       if (row.keys.count !== this.columns) throw new RangeError(`all rows must have the same number of chunks, got ${this.columns} and ${row.keys.count}`);
     this.rowSizes = rows.map((row) => row.sizeBytes);
-    this.keys = rows.length === 1 ? rows[0].keys : interleave(rows, this.columns);
+    // A copy in any case: the caller may use its own batch again while ours is still written under these keys.
+    this.keys = rows.length === 1 ? new KeyBatch(rows[0].keys.records.slice()) : interleave(rows, this.columns);
   }
 
   /** True when some row needs only the end of the prefix. */

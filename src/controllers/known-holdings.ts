@@ -1,3 +1,4 @@
+import { answerAtOnce } from "../base/answer-at-once.ts";
 import type { Counters } from "../base/counters.ts";
 import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -19,7 +20,7 @@ export class KnownHoldings {
   of(adapter: L2Adapter, keys: KeyBatch): Uint8Array | undefined {
     if (adapter.holds === undefined || keys.count === 0) return undefined;
     try {
-      const held = adapter.holds(lendKeys(keys));
+      const held = answerAtOnce(adapter.holds(lendKeys(keys)));
       if (!(held instanceof Uint8Array) || held.length !== keys.count) throw new TypeError(`holds must answer one flag per key (${keys.count})`);
       return held;
     } catch (error) {

@@ -18,7 +18,7 @@ import type {
 } from "../policies/contract.ts";
 import { checkPressureAnswer, checkTargets, endingOf, stored } from "./endings.ts";
 import { KnownHoldings } from "./known-holdings.ts";
-import { lendBatch } from "./lend.ts";
+import { lendBatch, lendKeys } from "./lend.ts";
 import { Obligation, type Ending } from "./obligation.ts";
 import { QueueWatch } from "./queue-watch.ts";
 import { RetryBudget } from "./retry-budget.ts";
@@ -204,7 +204,7 @@ export class StoreController {
   #route(obligation: Obligation): [StoreLane, StoreTask][] {
     const lanes = this.#lanes.filter((lane) => lane.live);
     const descriptors = lanes.map((lane) => lane.descriptor);
-    const targets = lanes.length === 0 ? [] : this.#policy.ask((policy) => checkTargets(policy.selectStoreTargets(obligation.keys, descriptors)));
+    const targets = lanes.length === 0 ? [] : this.#policy.ask((policy) => checkTargets(policy.selectStoreTargets(lendKeys(obligation.keys), descriptors)));
     const named = new Uint8Array(obligation.keys.count);
     const tasks: [StoreLane, StoreTask][] = [];
     for (const target of targets ?? []) {
@@ -308,7 +308,7 @@ export class StoreController {
     this.#l1.arena.beginIo(batch.slots);
     const finish = (act: () => void): void => {
       timer.cancel();
-      this.#l1.arena.endIo(batch.slots);
+      this.#endIo(lane, batch);
       lane.inFlight.delete(inFlight);
       lane.inFlightBytes -= task.bytes;
       if (ended) this.#counters.counter("kvferry_store_late_answers_total", { adapter: lane.descriptor.name }).add(1);
@@ -321,6 +321,16 @@ export class StoreController {
       (statuses) => finish(() => this.#finishAnswered(lane, inFlight, statuses)),
       (error: unknown) => finish(() => this.#finishThrown(lane, inFlight, error)),
     );
+  }
+
+  /** An adapter that ended our count itself is at fault; the obligation ends all the same. */
+  #endIo(lane: StoreLane, { slots }: ObjectBatch): void {
+    try {
+      this.#l1.arena.endIo(slots);
+    } catch (error) {
+      this.#logger.error("adapter_slots", `${lane.descriptor.name} ended the I/O of slots that were only lent to it: ${errorText(error)}`);
+      this.#counters.counter("kvferry_adapter_errors_total", { adapter: lane.descriptor.name, call: "store" }).add(1);
+    }
   }
 
   /** Asks the adapter to stop what it works on. */

@@ -1,3 +1,4 @@
+import { answerAtOnce } from "../base/answer-at-once.ts";
 import type { Counter, Counters } from "../base/counters.ts";
 import { errorText } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -19,7 +20,7 @@ export class StorePolicyGuard {
   /** The policy's answer; undefined when it threw. */
   ask<T>(call: (policy: StorePolicy) => T): T | undefined {
     try {
-      return call(this.policy);
+      return answerAtOnce(call(this.policy));
     } catch (error) {
       this.note(`threw: ${errorText(error)}`);
       return undefined;
@@ -29,7 +30,7 @@ export class StorePolicyGuard {
   /** The policy's decision; undefined when it threw or answered neither word. */
   decideL1(ending: ObligationEnding): L1Decision | undefined {
     return this.ask((policy) => {
-      const decision: unknown = policy.decideL1(ending);
+      const decision: unknown = answerAtOnce(policy.decideL1(ending));
       if (decision !== "keep" && decision !== "drop") throw new TypeError(`decideL1 must answer "keep" or "drop", got ${String(decision)}`);
       return decision;
     });
@@ -48,9 +49,9 @@ export class StorePolicyGuard {
     if (listener === undefined) return;
     const keys = obligation.keys.pick(keyIndices);
     this.ask((policy) => {
-      if (ending.kind === "stored") policy.onStored?.(descriptor, keys);
-      else if (ending.kind === "failed") policy.onFailed?.(descriptor, keys, ending.reason);
-      else policy.onDropped?.(descriptor, keys, ending.reason);
+      if (ending.kind === "stored") return policy.onStored?.(descriptor, keys);
+      if (ending.kind === "failed") return policy.onFailed?.(descriptor, keys, ending.reason);
+      return policy.onDropped?.(descriptor, keys, ending.reason);
     });
   }
 }

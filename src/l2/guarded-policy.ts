@@ -1,3 +1,4 @@
+import { answerAtOnce } from "../base/answer-at-once.ts";
 import type { AdapterEvictionPolicy } from "./contract.ts";
 
 const none = new Uint32Array(0);
@@ -51,7 +52,7 @@ export class GuardedPolicy implements AdapterEvictionPolicy {
 
   #try<Result>(call: () => Result, otherwise: Result): Result {
     try {
-      return call();
+      return answerAtOnce(call());
     } catch (error) {
       this.#report(error);
       return otherwise;

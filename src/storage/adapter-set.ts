@@ -54,7 +54,7 @@ export class AdapterSet {
       await this.#close(adapter);
       throw new ClosedError("the storage");
     }
-    const descriptor = { index, name, type: adapter.type };
+    const descriptor = Object.freeze({ index, name, type: adapter.type });
     this.#entries.push({ adapter, descriptor });
     this.#store.addAdapter(adapter, descriptor);
     this.#prefetch.addAdapter(adapter, descriptor);

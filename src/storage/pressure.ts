@@ -1,9 +1,10 @@
+import { answerAtOnce } from "../base/answer-at-once.ts";
 import type { PressureAnswer, StorePolicy } from "../policies/index.ts";
 
 /** Whether the policy lets an object go once every adapter has it; asked once, under supervision. */
 export function dropsStored(policy: StorePolicy): boolean {
   try {
-    return policy.decideL1({ storedCount: 1, failedCount: 0, droppedCount: 0 }) === "drop";
+    return answerAtOnce(policy.decideL1({ storedCount: 1, failedCount: 0, droppedCount: 0 })) === "drop";
   } catch {
     // A policy that throws here throws again where it matters, and is counted and reported there.
     return false;

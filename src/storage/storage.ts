@@ -17,7 +17,7 @@ import { NamespaceTable } from "../keys/namespace.ts";
 import type { ObjectKey } from "../keys/object-key.ts";
 import { Admission, AdmissionClass, L1Manager, pickRefs, type ReadLease, type ReserveRequest, type WriteGrant } from "../l1/index.ts";
 import { adapterContext, openL2Adapter, type L2Adapter } from "../l2/index.ts";
-import type { NativeArena, SlotRefs } from "../native/binding.ts";
+import type { NativeArena } from "../native/binding.ts";
 import { NativeRuntime } from "../native/runtime.ts";
 import { evictionPolicies, prefetchPolicies, QuotaTable, storePolicies } from "../policies/index.ts";
 import { AdapterSet } from "./adapter-set.ts";
@@ -30,7 +30,7 @@ import { ReadHandle } from "./read-handle.ts";
 import { storageAudit, storageBanner, storageStatus, type StorageParts } from "./report.ts";
 import { checkFits, largestObjectBytes } from "./object-size.ts";
 import type { CloseOptions, CloseReport, KeyRow, PrefetchOptions, StorageAudit, StorageDependencies, StorageStatus, WriteOptions } from "./options.ts";
-import { StoredWrite, WriteHandle } from "./write-handle.ts";
+import { type Granted, StoredWrite, WriteHandle } from "./write-handle.ts";
 
 /** A write of no chunks gets no slots and waits for none. */
 const nothingGranted: WriteGrant = { statuses: new Uint8Array(0), keyIndices: new Uint32Array(0), refs: new Uint32Array(0), chunks: 0 };
@@ -203,19 +203,19 @@ export class Storage implements AsyncDisposable {
   }
 
   /** Only WriteHandle calls this. */
-  commitWrite(handle: WriteHandle, granted: SlotRefs): StoredWrite {
-    const statuses = this.#l1.commit(granted, storeTag);
+  commitWrite(handle: WriteHandle, granted: Granted): StoredWrite {
+    const statuses = this.#l1.commit(granted.refs, storeTag);
     this.#openWrites.delete(handle);
     const published: number[] = [];
     for (let position = 0; position < statuses.length; position++) if (statuses[position] === 0) published.push(position);
-    const obligation = published.length === 0 ? undefined : this.#owe(handle, granted, published);
+    const obligation = published.length === 0 ? undefined : this.#owe(granted, published);
     return new StoredWrite(published.length, statuses.length - published.length, obligation);
   }
 
   /** Only WriteHandle calls this. */
-  abortWrite(handle: WriteHandle, granted: SlotRefs): void {
+  abortWrite(handle: WriteHandle, granted: Granted): void {
     this.#openWrites.delete(handle);
-    this.#l1.abort(granted, storeTag);
+    this.#l1.abort(granted.refs, storeTag);
   }
 
   // ------------------------------------------------------------------------------------------------------------- read
@@ -437,14 +437,14 @@ export class Storage implements AsyncDisposable {
   }
 
   /** The obligation of what a commit published; it owns its arrays, whatever the caller does with the keys it passed. */
-  #owe({ grid, keyIndices, count }: WriteHandle, granted: SlotRefs, published: readonly number[]): Obligation | undefined {
+  #owe({ grid, keyIndices, refs }: Granted, published: readonly number[]): Obligation | undefined {
     if (this.#store.endsAtOnce(published.length)) return undefined;
-    const isWhole = published.length === count;
+    const isWhole = published.length === keyIndices.length;
     const indices = isWhole ? keyIndices : published.map((position) => keyIndices[position]);
     const sizes = new Uint32Array(published.length);
     for (let index = 0; index < published.length; index++) sizes[index] = grid.sizeOf(indices[index]);
     const keys = published.length === grid.cellCount ? new KeyBatch(grid.keys.records.slice()) : grid.keys.pick(indices);
-    return this.#store.accept(keys, isWhole ? granted : pickRefs(granted, published), sizes);
+    return this.#store.accept(keys, isWhole ? refs : pickRefs(refs, published), sizes);
   }
 
   #adapterContext(name: string): Parameters<typeof openL2Adapter>[1] {

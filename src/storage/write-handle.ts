@@ -1,6 +1,6 @@
 import { StateError } from "../base/errors.ts";
-import { type Obligation, type Settlement, KeyGrid } from "../controllers/index.ts";
-import type { KeyBatch } from "../keys/key-batch.ts";
+import type { KeyGrid, Obligation, Settlement } from "../controllers/index.ts";
+import { KeyBatch } from "../keys/key-batch.ts";
 import { WriteStatus, type WriteGrant } from "../l1/index.ts";
 import type { NativeArena, SlotRefs } from "../native/binding.ts";
 import { WriteSlot } from "./slot-handle.ts";
@@ -28,8 +28,15 @@ export class StoredWrite {
 /** What a write handle needs from the storage that gave it out. */
 export interface WriteOwner {
   readonly arena: NativeArena;
-  commitWrite(handle: WriteHandle, granted: SlotRefs): StoredWrite;
-  abortWrite(handle: WriteHandle, granted: SlotRefs): void;
+  commitWrite(handle: WriteHandle, granted: Granted): StoredWrite;
+  abortWrite(handle: WriteHandle, granted: Granted): void;
+}
+
+/** The storage's own record of a write: what is committed or aborted, whatever becomes of the handle's public arrays. */
+export interface Granted {
+  readonly grid: KeyGrid;
+  readonly keyIndices: Uint32Array;
+  readonly refs: SlotRefs;
 }
 
 type WriteState = "open" | "committed" | "aborted" | "expired";
@@ -39,34 +46,34 @@ type WriteState = "open" | "committed" | "aborted" | "expired";
  * back. Keys that need no writing (resident, or being written by somebody else) have no slot: see `statuses`.
  */
 export class WriteHandle implements Disposable {
-  readonly grid: KeyGrid;
   /** One WriteStatus per key, chunk by chunk. */
   readonly statuses: Uint8Array;
   /** Positions of the granted keys in `keys`. */
   readonly keyIndices: Uint32Array;
-  /** The storage's own: what is committed or aborted, whatever becomes of `refs`. */
-  readonly #granted: SlotRefs;
+  readonly #granted: Granted;
   /** Leading whole chunks that are taken care of: granted, in L1 already, or being written. The rest found no room. */
   readonly chunkCount: number;
   /** Clock time at which an open write is aborted. */
   readonly deadlineMs: number;
   readonly #owner: WriteOwner;
   #state: WriteState = "open";
+  #keys: KeyBatch | undefined;
   #refs: SlotRefs | undefined;
   #slots: WriteSlot[] | undefined;
 
   constructor(owner: WriteOwner, grid: KeyGrid, grant: WriteGrant, deadlineMs: number) {
     this.#owner = owner;
-    this.grid = grid;
     this.statuses = grant.statuses;
-    this.keyIndices = grant.keyIndices;
-    this.#granted = grant.refs;
+    this.keyIndices = grant.keyIndices.slice();
+    this.#granted = { grid, keyIndices: grant.keyIndices, refs: grant.refs };
     this.chunkCount = grant.chunks;
     this.deadlineMs = deadlineMs;
   }
 
+  /** A copy, as the other arrays are. */
   get keys(): KeyBatch {
-    return this.grid.keys;
+    this.#keys ??= new KeyBatch(this.#granted.grid.keys.records.slice());
+    return this.#keys;
   }
 
   get arena(): NativeArena {
@@ -84,7 +91,7 @@ export class WriteHandle implements Disposable {
 
   /** Pairs [index, generation] of the granted slots, in the order of keyIndices: what device.gather takes. A copy; commit has its own. */
   get refs(): SlotRefs {
-    this.#refs ??= this.#granted.slice();
+    this.#refs ??= this.#granted.refs.slice();
     return this.#refs;
   }
 
@@ -92,7 +99,7 @@ export class WriteHandle implements Disposable {
   get slots(): readonly WriteSlot[] {
     this.#slots ??= Array.from(
       this.keyIndices,
-      (keyIndex, position) => new WriteSlot(this.arena, this.refs[2 * position], this.refs[2 * position + 1], this.grid.sizeOf(keyIndex)),
+      (keyIndex, position) => new WriteSlot(this.arena, this.refs[2 * position], this.refs[2 * position + 1], this.#granted.grid.sizeOf(keyIndex)),
     );
     return this.#slots;
   }
