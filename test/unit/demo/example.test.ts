@@ -21,7 +21,8 @@ const asModule = (code: string): string => `data:text/javascript,${encodeURIComp
 const loader = asModule(`import { register } from "node:module"; register(${JSON.stringify(asModule(hooks))});`);
 
 function example(...args: string[]): { status: number | null; out: string; err: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", loader, join(packageRoot(), "examples/tiny-llama/run.mjs"), ...args], {
+  // register() is deprecated from Node 26 on, and what came after it is not in Node 20: the warning is this test's, not the example's.
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--no-deprecation", "--import", loader, join(packageRoot(), "examples/tiny-llama/run.mjs"), ...args], {
     encoding: "utf8",
     env: { ...process.env, KVFERRY_MODEL: "" },
   });
