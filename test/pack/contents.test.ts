@@ -48,11 +48,11 @@ test("the tarball holds everything that an install and a source build need", () 
   assert.deepEqual(listed.filter((path) => !paths.includes(path)), []);
 });
 
-test("the tarball stays small: at most 4 MiB packed, 12 MiB unpacked, 500 files", () => {
+test("the tarball stays small: at most 4 MiB packed, 12 MiB unpacked, 600 files", () => {
   const { size, unpackedSize, files } = setup.listing;
   assert.ok(size <= 4 * 1024 * 1024, `packed ${size} bytes`);
   assert.ok(unpackedSize <= 12 * 1024 * 1024, `unpacked ${unpackedSize} bytes`);
-  assert.ok(files.length <= 500, `${files.length} files`);
+  assert.ok(files.length <= 600, `${files.length} files`);
 });
 
 test("nothing packed names a directory of the machine that built it", () => {
